@@ -1,0 +1,76 @@
+package conf
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config is a valid configuration, parsed. It is not changed once it is made, nor are its slices. What each key
+// means and does is said by [Reference].
+type Config struct {
+	DataDir string // data_dir
+	DNS     DNS
+	API     API
+	Metrics Metrics
+	Store   Store
+	Keys    Keys
+	Signer  Signer
+	Log     Log
+}
+
+// DNS is the section dns.
+type DNS struct {
+	Listen  []netip.AddrPort // dns.listen; at least one, each once, none a wildcard
+	UDPSize int              // dns.udp_size; octets
+	NSID    string           // dns.nsid; empty: the option is not answered
+	Chaos   bool             // dns.chaos
+	TCP     TCP
+}
+
+// TCP is the section dns.tcp.
+type TCP struct {
+	IdleTimeout    time.Duration // dns.tcp.idle_timeout
+	MaxConnections int           // dns.tcp.max_connections
+	MaxPerClient   int           // dns.tcp.max_per_client; at most MaxConnections
+}
+
+// API is the section api.
+type API struct {
+	Listen netip.AddrPort // api.listen; on loopback unless TLS is on
+	TLS    TLS
+}
+
+// TLS is the section api.tls: names of PEM files. Cert and Key are both empty, which means no TLS, or both given;
+// ClientCA is given only with them.
+type TLS struct {
+	Cert     string // api.tls.cert
+	Key      string // api.tls.key
+	ClientCA string // api.tls.client_ca
+}
+
+// Metrics is the section metrics.
+type Metrics struct {
+	Listen netip.AddrPort // metrics.listen
+}
+
+// Store is the section store.
+type Store struct {
+	Engine string // store.engine; "bolt"
+}
+
+// Keys is the section keys.
+type Keys struct {
+	KEK string // keys.kek; "file:PATH" or "env:NAME"
+}
+
+// Signer is the section signer.
+type Signer struct {
+	CacheEntries int // signer.cache_entries; signatures
+}
+
+// Log is the section log.
+type Log struct {
+	Level  slog.Level // log.level
+	Format string     // log.format; "json" or "text"
+}

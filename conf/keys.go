@@ -1,0 +1,96 @@
+package conf
+
+import (
+	"strings"
+	"time"
+)
+
+// envPrefix begins the name of every variable that belongs to mxseal.
+const envPrefix = "MXSEAL_"
+
+// key is one thing that can be set.
+type key struct {
+	name     string // as a path: dns.tcp.idle_timeout
+	value    value
+	standard string // the default, written as in an environment variable
+	example  string // instead of a default: the key must be given
+	doc      string // meaning, unit and consequence, for people
+}
+
+// env is the name of the key's variable.
+func (k key) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
+}
+
+// keys lists every key there is, each bound to its place in c. Keys of a section are neighbours.
+func (c *Config) keys() []key {
+	return []key{{
+		name: "data_dir", value: text(&c.DataDir), standard: "/var/lib/mxseal",
+		doc: `Directory of the database: zones, tenants, and keys sealed under keys.kek. "mxseal init" makes it; "mxseal serve"
+refuses an empty one, so that a lost disk does not become a new key. Two nodes cannot share it.`,
+	}, {
+		name: "dns.listen", value: addresses(&c.DNS.Listen), example: "192.0.2.53:53,[2001:db8::53]:53",
+		doc: `Addresses, with port, on which DNS is answered, over UDP and TCP. Must be given: the addresses that the NS records
+lead to. The wildcards 0.0.0.0 and [::] are refused: on a machine with several addresses the answer could leave from
+another one than was asked, and resolvers drop it.`,
+	}, {
+		name: "dns.udp_size", value: number(&c.DNS.UDPSize, 512, 4096), standard: "1232",
+		doc: `Largest answer over UDP, in octets; clients may ask for less. Longer answers are truncated and asked again over TCP.
+Above 1232 answers may be fragmented on the way, which loses some and lets others be forged (RFC 9715).`,
+	}, {
+		name: "dns.nsid", value: text(&c.DNS.NSID), standard: "",
+		doc: `Name of this node for those who ask which one answered (RFC 5001): up to 64 printable ASCII characters, public.
+Empty: the option is not answered.`,
+	}, {
+		name: "dns.chaos", value: boolean(&c.DNS.Chaos), standard: "false",
+		doc: `Whether version.bind is answered with the version of mxseal, and id.server with dns.nsid, in class CHAOS (RFC 4892).
+Helps to debug; tells everybody what runs here. Off, they are refused.`,
+	}, {
+		name: "dns.tcp.idle_timeout", value: duration(&c.DNS.TCP.IdleTimeout, time.Second, 10*time.Minute), standard: "10s",
+		doc: `How long a TCP connection may stay without a query before it is closed (RFC 7766). Longer saves handshakes; idle
+connections count against the limits below.`,
+	}, {
+		name: "dns.tcp.max_connections", value: number(&c.DNS.TCP.MaxConnections, 1, 1_000_000), standard: "2048",
+		doc: `Most TCP connections at a time, on all addresses together. More are closed at once. Each takes a file descriptor.`,
+	}, {
+		name: "dns.tcp.max_per_client", value: number(&c.DNS.TCP.MaxPerClient, 1, 1_000_000), standard: "64",
+		doc: `Most TCP connections at a time from one client address; at most dns.tcp.max_connections. More are closed at once.
+Too low hurts big resolvers behind one address; too high lets one client take all connections.`,
+	}, {
+		name: "api.listen", value: address(&c.API.Listen), standard: "127.0.0.1:8053",
+		doc: `Address, with port, of the admin API. Unless it is on loopback, api.tls.cert must be given: tokens would be readable
+on the network.`,
+	}, {
+		name: "api.tls.cert", value: text(&c.API.TLS.Cert), standard: "",
+		doc: `PEM file with the certificate chain of the admin API, the node's own certificate first. Empty: no TLS.`,
+	}, {
+		name: "api.tls.key", value: text(&c.API.TLS.Key), standard: "",
+		doc: `PEM file with the private key of api.tls.cert; given if and only if that is.`,
+	}, {
+		name: "api.tls.client_ca", value: text(&c.API.TLS.ClientCA), standard: "",
+		doc: `PEM file with the authorities of client certificates. If given, a client needs a certificate of theirs as well as
+its token; api.tls.cert is needed too. Empty: the token is enough.`,
+	}, {
+		name: "metrics.listen", value: address(&c.Metrics.Listen), standard: "127.0.0.1:9153",
+		doc: `Address, with port, of /metrics, /healthz and /readyz. There is neither TLS nor a token: whoever reaches it reads the
+metrics. They never name tenants.`,
+	}, {
+		name: "store.engine", value: choice(&c.Store.Engine, options("bolt")), standard: "bolt",
+		doc: `What keeps the data: bolt, a file in data_dir, for one node.`,
+	}, {
+		name: "keys.kek", value: text(&c.Keys.KEK), standard: "file:/etc/mxseal/kek",
+		doc: `Where the key-encryption key is: file:PATH, a file that only its owner may read, or env:NAME, an environment
+variable. Who has it and the database can sign as you; without it the zones' private keys are lost. Keep a copy, and
+not with the backups of data_dir.`,
+	}, {
+		name: "signer.cache_entries", value: number(&c.Signer.CacheEntries, 1, 100_000_000), standard: "200000",
+		doc: `Most signatures kept for reuse, about 300 octets of memory each; a host needs one for each type that it is asked for. Those
+that do not fit are made anew at every question, which takes processor time and changes no answer.`,
+	}, {
+		name: "log.level", value: choice(&c.Log.Level, levels()), standard: "info",
+		doc: `Least severity that is logged: debug, info, warn or error. At debug, what clients do wrong is logged as well.`,
+	}, {
+		name: "log.format", value: choice(&c.Log.Format, options("json", "text")), standard: "json",
+		doc: `Form of the log lines on standard error: json for programs, text for people.`,
+	}}
+}

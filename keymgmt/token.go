@@ -1,0 +1,115 @@
+package keymgmt
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// What CheckToken may refuse with.
+var (
+	ErrTokenWrong   = errors.New("the secret is not that of the token")
+	ErrTokenExpired = errors.New("the token has expired")
+)
+
+// Scope says what a token may do.
+type Scope string
+
+// The scopes, each of which includes those before it.
+const (
+	ScopeRead      Scope = "read"
+	ScopeProvision Scope = "provision"
+	ScopeAdmin     Scope = "admin"
+)
+
+// rank orders the scopes; what is no scope has rank 0.
+func (s Scope) rank() int {
+	switch s {
+	case ScopeRead:
+		return 1
+	case ScopeProvision:
+		return 2
+	case ScopeAdmin:
+		return 3
+	}
+	return 0
+}
+
+// Allows reports whether a token of scope s may do what needs the given scope. What is no scope allows nothing
+// and is allowed by nothing.
+func (s Scope) Allows(need Scope) bool { return need.rank() > 0 && s.rank() >= need.rank() }
+
+// Token is a bearer token as the store has it: without its secret. Rows are immutable and made by a [Vault].
+type Token struct {
+	ID          string    `json:"id"`   // 64 random bits in lower-case hex
+	Hash        []byte    `json:"hash"` // HMAC-SHA-256 of the whole secret
+	Scope       Scope     `json:"scope"`
+	Description string    `json:"description,omitempty"`
+	Created     time.Time `json:"created"` // UTC
+	Expires     time.Time `json:"expires"` // UTC; zero: never
+	Revision    uint64    `json:"-"`       // of the last write, 0 before the first
+}
+
+// Ref names the row and the version it was derived from.
+func (t *Token) Ref() zone.Ref { return zone.Ref{Kind: KindToken, ID: t.ID, Revision: t.Revision} }
+
+// A secret is tokenPrefix, the id, "_", and 256 random bits in base64url.
+const (
+	tokenPrefix  = "mxs_"
+	tokenIDSize  = 8  // octets
+	tokenEntropy = 32 // octets
+)
+
+// NewToken makes a token; a zero expires means never. The secret is returned once and kept nowhere.
+func (v *Vault) NewToken(scope Scope, description string, expires, now time.Time) (secret string, t *Token, err error) {
+	if scope.rank() == 0 {
+		return "", nil, fmt.Errorf("make a token: there is no scope %q", scope)
+	}
+	random := make([]byte, tokenIDSize+tokenEntropy)
+	if _, err := rand.Read(random); err != nil {
+		return "", nil, fmt.Errorf("make a token: %w", err)
+	}
+	id := hex.EncodeToString(random[:tokenIDSize])
+	secret = tokenPrefix + id + "_" + base64.RawURLEncoding.EncodeToString(random[tokenIDSize:])
+	t = &Token{ID: id, Hash: v.mac(secret), Scope: scope, Description: description, Created: now.UTC(), Expires: expires}
+	if !expires.IsZero() {
+		t.Expires = expires.UTC()
+	}
+	return secret, t, nil
+}
+
+// CheckToken returns nil if secret is that of t and t has not expired, else ErrTokenWrong or ErrTokenExpired. The
+// time it takes does not depend on how much of the secret is right.
+func (v *Vault) CheckToken(t *Token, secret string, now time.Time) error {
+	if !hmac.Equal(v.mac(secret), t.Hash) {
+		return ErrTokenWrong
+	}
+	if !t.Expires.IsZero() && !now.Before(t.Expires) {
+		return ErrTokenExpired
+	}
+	return nil
+}
+
+// TokenID returns the id that is part of a secret; ok is false if the text does not have the form of one.
+func TokenID(secret string) (id string, ok bool) {
+	rest, found := strings.CutPrefix(secret, tokenPrefix)
+	if !found {
+		return "", false
+	}
+	id, random, found := strings.Cut(rest, "_")
+	if !found || len(id) != hex.EncodedLen(tokenIDSize) || len(random) != base64.RawURLEncoding.EncodedLen(tokenEntropy) {
+		return "", false
+	}
+	if strings.Trim(id, "0123456789abcdef") != "" {
+		return "", false
+	}
+	_, err := base64.RawURLEncoding.DecodeString(random)
+	return id, err == nil
+}
