@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -249,8 +251,11 @@ func (memVault) GenerateFor(z *zone.Zone, existing []*keymgmt.KeyRecord, now tim
 }
 
 func (memVault) NewToken(scope keymgmt.Scope, description string, expires, now time.Time) (string, *keymgmt.Token, error) {
-	id := strings.ToLower(rand.Text()[:16])
-	secret := "mxs_" + id + "_" + rand.Text()
+	// The API takes the id out of a secret with keymgmt.TokenID: the fake has to keep to its format.
+	var random [40]byte
+	rand.Read(random[:])
+	id := hex.EncodeToString(random[:8])
+	secret := "mxs_" + id + "_" + base64.RawURLEncoding.EncodeToString(random[8:])
 	return secret, &keymgmt.Token{ID: id, Hash: hash(secret), Scope: scope, Description: description, Created: now, Expires: expires}, nil
 }
 

@@ -185,11 +185,15 @@ func TestTooManyRequestsAtOnce(t *testing.T) {
 		handler.ServeHTTP(rec, r)
 		return rec
 	}
-	done := make(chan int)
 	const room = 256
+	done := make(chan int, room)
 	for range room {
 		go func() { done <- send().Code }()
-		<-store.entered
+		select {
+		case <-store.entered:
+		case code := <-done:
+			t.Fatalf("a request was answered with %d before it came to the store", code)
+		}
 	}
 	if rec := send(); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" || !strings.Contains(rec.Body.String(), `"busy"`) {
 		t.Errorf("one too many: %d %v %s", rec.Code, rec.Header(), rec.Body)

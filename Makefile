@@ -1,0 +1,42 @@
+# make run    build, and serve the development mode
+# make test   install what the tests need from Debian, then run every test
+# make check  formatting, vet, staticcheck, known vulnerabilities
+# make fuzz   every fuzz target for FUZZTIME; part of make test
+.PHONY: run build test check packages fuzz clean
+
+FUZZTIME ?= 10s
+
+run: build
+	./build/mxseal serve --dev $(ARGS)
+
+build:
+	go build -trimpath -o build/mxseal ./cmd/mxseal
+
+test: packages
+	go test -race -timeout 30m ./...
+	$(MAKE) --no-print-directory fuzz
+
+packages:
+	./e2e/install-packages
+
+# Go runs one fuzz target of one package at a time.
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "fuzz $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -timeout 10m $$pkg; \
+		done; \
+	done
+
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	@go tool govulncheck ./...; case $$? in \
+		0) ;; \
+		3) exit 1 ;; \
+		*) echo "govulncheck could not ask the vulnerability database; known vulnerabilities were not looked for" ;; \
+	esac
+
+clean:
+	rm -rf build mxseal-dev
