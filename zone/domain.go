@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
@@ -34,7 +35,6 @@ func domainProfile() *idna.Profile {
 		idna.StrictDomainName(true),
 		idna.CheckHyphens(true),
 		idna.CheckJoiners(true),
-		idna.VerifyDNSLength(true),
 	)
 }
 
@@ -49,6 +49,9 @@ func ParseDomain(text string) (Domain, error) {
 	}
 	if len(text) > 4*MaxNameLen { // bounds the work on hostile input; no valid name is longer in UTF-8
 		return "", ErrDomainLength
+	}
+	if !utf8.ValidString(text) { // package idna would make the same A-label of all bad octets
+		return "", ErrDomainSyntax
 	}
 	for _, label := range strings.Split(text, ".") {
 		if label == "" || isASCII(label) && len(label) > MaxLabelLen {
@@ -73,14 +76,22 @@ func checkDomain(ascii string) (Domain, error) {
 			return "", ErrDomainLabel
 		}
 	}
-	// A right-most label of digits alone is an address in the making: RFC 3696 §2, WHATWG "ends in a number".
-	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
+	if isNumber(labels[len(labels)-1]) {
 		return "", ErrDomainAddress
 	}
 	if suffix, _ := publicsuffix.PublicSuffix(ascii); suffix == ascii {
 		return "", ErrDomainSuffix
 	}
 	return Domain(ascii), nil
+}
+
+// isNumber reports whether a right-most label makes the whole an IPv4 address in the making, in some spelling:
+// decimal, octal or hexadecimal (RFC 3696 §2; WHATWG URL, "ends in a number").
+func isNumber(label string) bool {
+	if hex, isHex := strings.CutPrefix(label, "0x"); isHex {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
 }
 
 func isASCII(s string) bool {

@@ -25,7 +25,8 @@ func newer(a, b time.Time) time.Time {
 	return b
 }
 
-// Expirations tells the latest expiration of any signature that was issued until now for a name of z.
+// Expirations tells the latest expiration of any signature that is issued for a name of z until all nodes have
+// heard of a change made now.
 type Expirations func(z *Zone, name Name) time.Time
 
 // forget bounds the after-life of the answers given for hosts (RFC 7671 §11 and §13): a resolver keeps a
@@ -49,16 +50,22 @@ func forget(v View, hosts []*Host, now time.Time, issued Expirations) Forget {
 	return f
 }
 
-// servedNames lists the names with records of a host: itself and, for each port, its TLSA names.
+// servedNames lists the names with records of a host: itself and, for each port, its TLSA names. What is
+// suspended now was served from the tenant's own pool before, and the other way round.
 func servedNames(v View, z *Zone, h *Host) []Name {
 	names := []Name{h.Name()}
-	pool, _, err := servedFrom(v, z, h)
-	if err != nil || pool == nil {
-		return names
+	pools := []*Pool{v.Pool(z.DrainPool)}
+	if t := v.Tenant(h.Tenant); t != nil {
+		pools = append(pools, v.Pool(t.Pool))
 	}
-	for _, port := range pool.TLSAPorts {
-		if n, err := TLSAName(h.Name(), port); err == nil {
-			names = append(names, n)
+	for _, pool := range pools {
+		if pool == nil {
+			continue
+		}
+		for _, port := range pool.TLSAPorts {
+			if n, err := TLSAName(h.Name(), port); err == nil {
+				names = append(names, n)
+			}
 		}
 	}
 	return names

@@ -29,6 +29,9 @@ func PlanClosePool(v View, name string, ifMatch *uint64) (Changes, *Pool, error)
 	if err := checkMatch(ifMatch, old.Revision); err != nil {
 		return Changes{}, nil, err
 	}
+	if old.Closing { // a deletion that was interrupted; the second step decides
+		return Changes{}, old, nil
+	}
 	if err := poolInUse(v, name); err != nil {
 		return Changes{}, nil, err
 	}

@@ -46,8 +46,10 @@ func PlanPutTenant(v View, id string, spec TenantSpec, ifMatch *uint64) (Changes
 		return Changes{}, nil, err
 	}
 	p := newPlacement(v, t)
-	if err := p.c.openPool(v, "pool", t.Pool); err != nil {
-		return Changes{}, nil, err
+	if old == nil || old.State == Revoked || old.Pool != t.Pool { // the pool of a live tenant cannot be deleted
+		if err := p.c.openPool(v, "pool", t.Pool); err != nil {
+			return Changes{}, nil, err
+		}
 	}
 	if err := p.placeIn(old); err != nil {
 		return Changes{}, nil, err
@@ -210,6 +212,10 @@ func (p *placement) placeIn(old *Tenant) error {
 			return refuse(ErrConflict, "zone", "cannot be changed from %s: the hosts of a tenant never move", old.Zone)
 		}
 		p.t.Zone = old.Zone
+		if old.State == Revoked { // revoked tenants do not keep a zone from being deleted
+			_, err := p.c.openZone(p.v, "zone", p.t.Zone)
+			return err
+		}
 		return nil
 	}
 	if p.t.Zone.IsZero() {
@@ -282,9 +288,14 @@ func (p *placement) claim(field string, o Owner, dane bool) (*Host, error) {
 	if former := p.v.Tenant(h.Tenant); former != nil && former.ID != p.t.ID {
 		p.c.require(former) // it must stay revoked
 	}
-	if _, err := p.c.openZone(p.v, field, h.Zone); err != nil {
+	z, err := p.c.openZone(p.v, field, h.Zone)
+	if err != nil {
 		return nil, err
 	}
+	if p.reserved(z, h.Label) { // the zone was deleted and created again
+		return nil, refuse(ErrConflict, field, "the host of %s, %s, belongs to a name server or a zone now", o, h.Name())
+	}
+	p.leaveOthers(o, h)
 	taken := *h
 	taken.Tenant, taken.DANE, taken.Released = p.t.ID, dane, nil
 	p.c.Puts = append(p.c.Puts, &taken)
@@ -303,13 +314,24 @@ func (p *placement) place(field string, o Owner, dane bool) (*Host, error) {
 	}
 	p.fresh[label] = o
 	h := &Host{Owner: o, Zone: z.Name, Label: label, Tenant: p.t.ID, DANE: dane}
-	claim := Claim{Owner: o, Host: h}
-	if had := p.v.HostsOf(o); len(had) > 0 {
-		claim.Previous = had[0]
-	}
 	p.c.Puts = append(p.c.Puts, h)
-	p.c.Claims = append(p.c.Claims, claim)
+	p.c.Claims = append(p.c.Claims, Claim{Owner: o, Host: h, Previous: p.leaveOthers(o, h)})
 	return h, nil
+}
+
+// leaveOthers makes sure that nobody holds another host of an owner than h, and that nobody takes one meanwhile.
+// The others are in zones that are gone, or were once. It returns one of them, nil if there is none.
+func (p *placement) leaveOthers(o Owner, h *Host) (other *Host) {
+	for _, had := range p.v.HostsOf(o) {
+		if had.Zone == h.Zone && had.Label == h.Label {
+			continue
+		}
+		other = had
+		free := *had
+		free.Tenant = ""
+		p.c.Puts = append(p.c.Puts, &free)
+	}
+	return other
 }
 
 // taken says who holds a label of z: a host of any time, or the zone's own name servers and shards.
@@ -320,32 +342,31 @@ func (p *placement) taken(z *Zone, label string) (Owner, bool) {
 	if h := p.v.Host(z.Name, label); h != nil {
 		return h.Owner, true
 	}
-	for _, ns := range z.Nameservers {
-		if ns.Name.LabelBelow(z.Name) == label {
-			return "", true
-		}
-	}
-	for _, shard := range p.v.Shards(z.Name) {
-		if shard.Name.LabelBelow(z.Name) == label {
-			return "", true
-		}
-	}
-	return "", false
+	return "", p.reserved(z, label)
 }
 
-// release gives up the host of an owner, if the tenant has it.
-func (p *placement) release(o Owner, f *Forget) *Host {
-	h := HostOf(p.v, o)
-	if h == nil || h.Tenant != p.t.ID {
-		return nil
+// reserved reports whether a label of z belongs to one of its name servers or to a shard below it.
+func (p *placement) reserved(z *Zone, label string) bool {
+	return slices.ContainsFunc(z.Nameservers, func(ns Nameserver) bool { return ns.Name.LabelBelow(z.Name) == label }) ||
+		slices.ContainsFunc(p.v.Shards(z.Name), func(shard *Zone) bool { return shard.Name.LabelBelow(z.Name) == label })
+}
+
+// release gives up the host of an owner, if the tenant has it. A tenant that was revoked may have it in a zone
+// that is gone: it must not be there again when the zone is.
+func (p *placement) release(o Owner, f *Forget) (released *Host) {
+	for _, h := range p.v.HostsOf(o) {
+		if h.Tenant != p.t.ID {
+			continue
+		}
+		free := *h
+		free.Tenant = ""
+		if f != nil {
+			free.Released = &Release{From: p.t.ID, Forget: *f}
+		}
+		p.c.Puts = append(p.c.Puts, &free)
+		released = &free
 	}
-	free := *h
-	free.Tenant = ""
-	if f != nil {
-		free.Released = &Release{From: p.t.ID, Forget: *f}
-	}
-	p.c.Puts = append(p.c.Puts, &free)
-	return &free
+	return released
 }
 
 // checkDrain makes sure that a suspended tenant is served from somewhere.

@@ -20,11 +20,10 @@ func PlanPutZone(v View, apex Name, spec ZoneSpec, now time.Time, newID string, 
 	if old != nil && old.ZoneSpec.Same(spec) && !old.Closing {
 		return Changes{}, old, nil
 	}
-	var c Changes
+	c := Changes{Puts: []Row{z}}
 	if err := c.checkSurroundings(v, z, old); err != nil {
 		return Changes{}, nil, err
 	}
-	c.Puts = []Row{z}
 	return c, z, nil
 }
 
@@ -35,44 +34,92 @@ func (z *Zone) legacyAfter(next ZoneSpec, now time.Time) Legacy {
 		ttl := time.Duration(max(z.TTL.Host, z.TTL.Negative)) * time.Second
 		l.CachedUntil = newer(l.CachedUntil, now.Add(z.Keys.PropagationDelay+ttl).UTC())
 	}
-	if next.Signature != z.Signature {
-		l.SignedUntil = newer(l.SignedUntil, now.Add(z.Signature.Lifetime).UTC())
+	if next.Signature != z.Signature { // nodes that have not heard of the change sign by the old policy
+		l.SignedUntil = newer(l.SignedUntil, now.Add(z.Keys.PropagationDelay+z.Signature.Lifetime).UTC())
 	}
 	return l
 }
 
-// checkSurroundings applies the rules that depend on other rows.
+// checkSurroundings applies the rules that depend on other rows. A drain pool that the zone has already cannot
+// be deleted under it; only a new one has to be open.
 func (c *Changes) checkSurroundings(v View, z, old *Zone) error {
-	if z.DrainPool != "" {
+	if z.DrainPool != "" && (old == nil || z.DrainPool != old.DrainPool) {
 		if err := c.openPool(v, "drain_pool", z.DrainPool); err != nil {
 			return err
 		}
+	}
+	if err := c.checkLabels(v, z); err != nil {
+		return err
 	}
 	parent := Enclosing(v, z.Name.Parent())
 	if z.Parent.Mode == ParentHosted && parent == nil {
 		return refuse(ErrUnknownRef, "parent.mode", "hosted needs the parent zone on this server, and none encloses %s", z.Name)
 	}
-	for _, ns := range z.Nameservers {
-		if label := ns.Name.LabelBelow(z.Name); label != "" && v.Host(z.Name, label) != nil {
-			return refuse(ErrConflict, "nameservers", "%s is or was the host of a tenant", ns.Name)
-		}
-	}
 	if old != nil {
 		return checkReplacement(z, old)
+	}
+	return c.enter(v, z, parent)
+}
+
+// checkLabels makes sure that the name servers of a zone and the shards below it take no label that is or was
+// the host of a tenant, and that neither a host nor a shard takes one of the name servers' names before the zone
+// is written.
+func (c *Changes) checkLabels(v View, z *Zone) error {
+	for _, ns := range z.Nameservers {
+		label := ns.Name.LabelBelow(z.Name)
+		if label == "" {
+			continue
+		}
+		if v.Host(z.Name, label) != nil {
+			return refuse(ErrConflict, "nameservers", "%s is or was the host of a tenant", ns.Name)
+		}
+		c.require(&Host{Zone: z.Name, Label: label})
+		for n := ns.Name; n != z.Name; n = n.Parent() {
+			if v.Zone(n) != nil {
+				return refuse(ErrConflict, "nameservers", "%s is in zone %s, which this zone delegates", ns.Name, n)
+			}
+			c.require(&Zone{Name: n})
+		}
+	}
+	for _, shard := range v.Shards(z.Name) { // hosts are older when the zone was deleted and is created again
+		if label := shard.Name.LabelBelow(z.Name); v.Host(z.Name, label) != nil {
+			return refuse(ErrConflict, "zone", "%s.%s was the host of a tenant and now belongs to zone %s", label, z.Name, shard.Name)
+		}
+	}
+	return nil
+}
+
+// enter makes room for a new zone below parent, which is nil if no zone of ours encloses it. The parent is
+// written too: its answers change, and no host may get the label of the new zone at the same moment.
+func (c *Changes) enter(v View, z, parent *Zone) error {
+	for n := z.Name.Parent(); !n.IsRoot() && (parent == nil || n != parent.Name); n = n.Parent() {
+		c.require(&Zone{Name: n}) // no closer parent may come in between
 	}
 	if parent == nil {
 		return nil
 	}
-	if label := z.Name.LabelBelow(parent.Name); v.Host(parent.Name, label) != nil {
+	if parent.Closing {
+		return refuse(ErrConflict, "zone", "the enclosing zone %s is being deleted", parent.Name)
+	}
+	label := z.Name.LabelBelow(parent.Name)
+	if v.Host(parent.Name, label) != nil {
 		return refuse(ErrConflict, "zone", "%s.%s is or was the host of a tenant", label, parent.Name)
 	}
+	c.require(&Host{Zone: parent.Name, Label: label})
 	for _, ns := range parent.Nameservers {
 		if ns.Name.Within(z.Name) {
 			return refuse(ErrConflict, "zone", "contains %s, a name server of the enclosing zone", ns.Name)
 		}
 	}
-	c.require(parent)
+	c.Puts = append(c.Puts, parent.nextSerial())
 	return nil
+}
+
+// nextSerial returns a copy for a change of what the zone delegates.
+func (z *Zone) nextSerial() *Zone {
+	next := *z
+	next.Serial++
+	return &next
 }
 
 // checkReplacement applies the rules about what a zone that exists may become.
@@ -98,6 +145,9 @@ func PlanCloseZone(v View, apex Name, ifMatch *uint64) (Changes, *Zone, error) {
 	if err := checkMatch(ifMatch, old.Revision); err != nil {
 		return Changes{}, nil, err
 	}
+	if old.Closing { // a deletion that was interrupted; the second step decides
+		return Changes{}, old, nil
+	}
 	if err := zoneInUse(v, apex); err != nil {
 		return Changes{}, nil, err
 	}
@@ -119,7 +169,11 @@ func PlanDeleteZone(v View, apex Name) (Changes, *Zone, error) {
 		open.Closing = false
 		return Changes{Puts: []Row{&open}}, &open, err
 	}
-	return Changes{Deletes: []Ref{old.Ref()}}, old, nil
+	c := Changes{Deletes: []Ref{old.Ref()}}
+	if parent := Enclosing(v, apex.Parent()); parent != nil {
+		c.Puts = append(c.Puts, parent.nextSerial()) // what it delegates has changed
+	}
+	return c, old, nil
 }
 
 func zoneInUse(v View, apex Name) error {

@@ -16,6 +16,7 @@ const (
 	maxTLSARecords   = 16
 	maxTLSAPorts     = 16
 	maxTLSAData      = 4096
+	maxTLSAInAll     = 32 << 10 // octets of data
 )
 
 // TLSA is one association (RFC 6698 §2.1) as SMTP uses it: usage 2 or 3 (RFC 7672 §3.1).
@@ -60,8 +61,13 @@ func NewPool(name string, spec PoolSpec) (*Pool, error) {
 	if len(spec.TLSA) > maxTLSARecords {
 		errs.add("tlsa", "must have at most %d records", maxTLSARecords)
 	}
+	inAll := 0
 	for i, t := range spec.TLSA {
 		checkTLSA(&errs, "tlsa["+strconv.Itoa(i)+"]", t)
+		inAll += len(t.Data)
+	}
+	if inAll > maxTLSAInAll {
+		errs.add("tlsa", "must have at most %d octets of data in all", maxTLSAInAll)
 	}
 	ports := slices.Clone(spec.TLSAPorts)
 	if len(ports) == 0 {

@@ -78,7 +78,9 @@ type Changes struct {
 	Claims []Claim
 }
 
-// Claim gives an owner its host. Previous is the host it replaces, nil for an owner that never had one.
+// Claim gives an owner its host. Previous is a host that it replaces, nil for an owner that never had one. The
+// plan also writes every host that is replaced: two claims with Previous meet at those rows, and only two
+// without need the store's guard.
 type Claim struct {
 	Owner    Owner
 	Host     *Host

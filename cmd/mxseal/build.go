@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mxseal/mxseal/api"
+	"github.com/mxseal/mxseal/conf"
+	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/server"
+	"github.com/mxseal/mxseal/signer"
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/store/bolt"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// node is all parts of one server. Sockets are open from build on; store is set when the state is loaded.
+type node struct {
+	cfg      conf.Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	vault    *keymgmt.Vault
+	engine   store.Engine
+	dns      *server.Server
+	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
+	store    *store.Store                // the same, for run
+	metrics  net.Listener
+	api      net.Listener
+}
+
+// build opens what can fail for reasons outside of the program: key-encryption key, database, sockets.
+func build(cfg conf.Config, log *slog.Logger) (*node, error) {
+	n := &node{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	return n, nil
+}
+
+func (n *node) open() (err error) {
+	if n.vault, err = keymgmt.OpenVault(n.cfg.Keys.KEK, os.LookupEnv); err != nil {
+		return err
+	}
+	engine, err := bolt.Open(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	n.engine = engine
+	if n.dns, err = n.newDNS(); err != nil {
+		return err
+	}
+	if err := n.dns.Listen(n.cfg.DNS.Listen); err != nil {
+		return err
+	}
+	if n.metrics, err = net.Listen("tcp", n.cfg.Metrics.Listen.String()); err != nil {
+		return fmt.Errorf("metrics.listen: %w", err)
+	}
+	if n.api, err = net.Listen("tcp", n.cfg.API.Listen.String()); err != nil {
+		return fmt.Errorf("api.listen: %w", err)
+	}
+	return nil
+}
+
+// newDNS makes signer and DNS service.
+func (n *node) newDNS() (*server.Server, error) {
+	s := signer.New(signer.Options{CacheEntries: n.cfg.Signer.CacheEntries})
+	m := server.NewMetrics()
+	n.registry.MustRegister(s.Collectors()...)
+	n.registry.MustRegister(m.Collectors()...)
+	d := n.cfg.DNS
+	return server.New(server.Options{
+		State: n.current, Signer: dnsSigner{s}, Now: time.Now, Log: n.log, Metrics: m,
+		NSID: d.NSID, Chaos: d.Chaos, Version: version(), UDPSize: d.UDPSize,
+		TCPIdle: d.TCP.IdleTimeout, TCPMax: d.TCP.MaxConnections, TCPMaxPerClient: d.TCP.MaxPerClient,
+	})
+}
+
+// current is the state to answer from, nil while it is being loaded.
+func (n *node) current() server.State {
+	if s := n.state.Load(); s != nil {
+		return s.State()
+	}
+	return nil
+}
+
+// run loads the state and serves until ctx is done or a part fails; it closes the node. loaded is called when
+// everything is there, before the API is open.
+func (n *node) run(ctx context.Context, loaded func() error) (err error) {
+	defer func() { err = errors.Join(err, n.close()) }()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.dns.Serve(ctx) })
+	g.Go(func() error { return serveHTTP(ctx, n.metrics, healthServer(n.registry, n.dns.Ready, n.log)) })
+	g.Go(func() error {
+		if err := n.load(ctx); err != nil {
+			return err
+		}
+		if err := loaded(); err != nil {
+			return err
+		}
+		admin, err := n.newAPI()
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return serveHTTP(ctx, n.api, admin) })
+		n.log.Info("serving", "version", version(), "dns", n.dns.Addrs(), "api", n.api.Addr().String(), "metrics", n.metrics.Addr().String(),
+			"revision", n.store.State().Revision())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.store.Done():
+			return fmt.Errorf("the store has failed: %w", n.store.Err())
+		}
+	})
+	return g.Wait()
+}
+
+// load reads the database and opens the keys.
+func (n *node) load(ctx context.Context) error {
+	m := store.NewMetrics()
+	n.registry.MustRegister(m.Collectors()...)
+	s, err := store.Start(ctx, n.engine, store.Options{Open: n.vault.Open, Log: n.log, Metrics: m})
+	if err != nil {
+		return fmt.Errorf("load the database: %w", err)
+	}
+	n.store = s
+	n.state.Store(s)
+	return nil
+}
+
+// newAPI makes the admin API.
+func (n *node) newAPI() (*http.Server, error) {
+	m := api.NewMetrics()
+	n.registry.MustRegister(m.Collectors()...)
+	a, err := api.New(api.Options{
+		Store: apiStore{n.store}, Vault: n.vault, LastExpiration: signer.LastExpiration, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := n.cfg.API.TLS
+	return api.NewServer(api.ServerConfig{Listen: n.cfg.API.Listen.String(), Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA}, a, n.log)
+}
+
+// close releases everything that is open. Listeners that were served are closed already.
+func (n *node) close() error {
+	var errs []error
+	for _, l := range []net.Listener{n.metrics, n.api} {
+		if l != nil {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if n.dns != nil {
+		n.dns.Close()
+	}
+	switch {
+	case n.store != nil:
+		errs = append(errs, n.store.Close())
+	case n.engine != nil:
+		errs = append(errs, n.engine.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// shutdownTime is how long requests that are at work may take when the node stops.
+const shutdownTime = 5 * time.Second
+
+// serveHTTP serves until ctx is done, then lets the requests at work finish.
+func serveHTTP(ctx context.Context, l net.Listener, s *http.Server) error {
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		stopped <- s.Shutdown(ctx)
+	})
+	defer stop()
+	var err error
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(l, "", "")
+	} else {
+		err = s.Serve(l)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	if err := <-stopped; err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return s.Close()
+}
+
+// apiStore lets the API see the store through the interface that it declares.
+type apiStore struct{ store *store.Store }
+
+func (s apiStore) State() api.State         { return s.store.State() }
+func (s apiStore) Backup(w io.Writer) error { return s.store.Backup(w) }
+func (s apiStore) Update(ctx context.Context, plan func(api.State) (zone.Changes, error)) (uint64, error) {
+	return s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
+}
+
+// dnsSigner lets the DNS service see the signer through the interface that it declares.
+type dnsSigner struct{ *signer.Signer }
+
+func (s dnsSigner) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time.Time) ([]string, error) {
+	signed, err := s.Signer.Sign(ks, z, set, now)
+	return signed.Sigs, err
+}
+
+func (s dnsSigner) Verify(ks *keymgmt.KeySet, set zone.RRset, sigs []string, now time.Time) error {
+	return signer.Verify(ks, signer.Signed{RRset: set, Sigs: sigs}, now)
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mxseal/mxseal/api/client"
+	"github.com/mxseal/mxseal/keymgmt"
+)
+
+// clientFlags say which server is called, as whom, and how its answers are printed.
+type clientFlags struct {
+	server, tokenFile string
+	ca, cert, key     string
+	output            outputFormat
+}
+
+const defaultServer = "http://127.0.0.1:8053"
+
+func (f *clientFlags) register(root *cobra.Command) {
+	server := os.Getenv("MXSEAL_SERVER")
+	if server == "" {
+		server = defaultServer
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&f.server, "server", server, "URL of the admin API (MXSEAL_SERVER)")
+	flags.StringVar(&f.tokenFile, "token-file", "", "file with the API token (MXSEAL_TOKEN: the token itself or such a file)")
+	flags.StringVar(&f.ca, "ca", "", "PEM file of the authorities that may have signed the server's certificate, instead of the system's")
+	flags.StringVar(&f.cert, "client-cert", "", "PEM file with the client certificate, if the server wants one")
+	flags.StringVar(&f.key, "client-key", "", "PEM file with its private key")
+	flags.Var(&f.output, "output", "table for people, json for programs")
+}
+
+// client connects to the server that the flags name.
+func (f *clientFlags) client() (*client.Client, error) {
+	token, err := f.token()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Config{Server: f.server, Token: token, CA: f.ca, ClientCert: f.cert, ClientKey: f.key})
+}
+
+// token returns the secret. In MXSEAL_TOKEN it may stand itself: unlike a file name, it has the form of one.
+func (f *clientFlags) token() (string, error) {
+	file := f.tokenFile
+	if file == "" {
+		file = os.Getenv("MXSEAL_TOKEN")
+		if _, isToken := keymgmt.TokenID(file); isToken {
+			return file, nil
+		}
+	}
+	if file == "" {
+		return "", errors.New("no API token: give --token-file or set MXSEAL_TOKEN")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("API token: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// calling is a command that needs a client.
+func (f *clientFlags) calling(use, short string, args cobra.PositionalArgs, do func(c *client.Client, cmd *cobra.Command, args []string) error) *cobra.Command {
+	return command(use, short, args, func(cmd *cobra.Command, args []string) error {
+		c, err := f.client()
+		if err != nil {
+			return err
+		}
+		return do(c, cmd, args)
+	})
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mxseal/mxseal/conf"
+	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/store/bolt"
+)
+
+// tokenFile is where the first admin token is put, in the data directory.
+const tokenFile = "admin.token"
+
+func initCommand() *cobra.Command {
+	f := &configFlags{}
+	cmd := command("init", "Create the data directory, its key-encryption key and the first admin token", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load()
+		if err != nil {
+			return err
+		}
+		token, err := initialize(cfg, time.Now())
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "Created the database in %s.\nThe key-encryption key is %s: keep a copy, apart from the backups.\nThe first admin token is in %s.\n",
+			cfg.DataDir, cfg.Keys.KEK, token)
+		return err
+	})
+	f.register(cmd)
+	return cmd
+}
+
+// initialize makes a database that has nothing but one admin token, and returns the file with the token. It
+// refuses if there is a database. The database comes last: interrupted before that, it can be called again.
+func initialize(cfg conf.Config, now time.Time) (file string, err error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return "", err
+	}
+	if bolt.Exists(cfg.DataDir) {
+		return "", fmt.Errorf("%s has a database already; nothing was changed", cfg.DataDir)
+	}
+	vault, err := openOrCreateVault(cfg.Keys.KEK)
+	if err != nil {
+		return "", err
+	}
+	secret, token, err := vault.NewToken(keymgmt.ScopeAdmin, "made by mxseal init", time.Time{}, now)
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(cfg.DataDir, tokenFile)
+	if err := writeSecret(file, secret+"\n"); err != nil {
+		return "", err
+	}
+	return file, bolt.Create(cfg.DataDir, token)
+}
+
+// openOrCreateVault makes the file of the key-encryption key if it is to be in a file and there is none.
+func openOrCreateVault(kek string) (*keymgmt.Vault, error) {
+	if path, isFile := strings.CutPrefix(kek, "file:"); isFile {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+		if err := keymgmt.CreateKEKFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	return keymgmt.OpenVault(kek, os.LookupEnv)
+}
+
+// writeSecret writes a file that only its owner can read, replacing what an interrupted attempt has left.
+func writeSecret(path, text string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}

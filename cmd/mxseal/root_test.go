@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// execute runs a command line and returns what it printed.
+func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "mxseal.yaml")
+	if err := os.WriteFile(config, []byte("dns: {listen: [\"127.0.0.1:1\"], udpsize: 7}\nlog: {level: loud}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MXSEAL_TOKEN", "")
+	for _, c := range []struct {
+		args string
+		code int
+		says string // on standard error
+	}{
+		{"version", exitOK, ""},
+		{"--help", exitOK, ""},
+		{"check-config --reference", exitOK, ""},
+		{"", exitUsage, "needs a command"},
+		{"bogus", exitUsage, `no command "bogus"`},
+		{"zone", exitUsage, "needs a command"},
+		{"zone bogus", exitUsage, `no command "bogus"`},
+		{"zone show", exitUsage, "accepts 1 arg"},
+		{"zone list --bogus", exitUsage, "unknown flag"},
+		{"zone list --output xml", exitUsage, "table or json"},
+		{"token create", exitUsage, "scope"},
+		{"zone list", exitFailed, "MXSEAL_TOKEN"},
+		{"zone list --token-file " + filepath.Join(dir, "none"), exitFailed, "none"},
+		{"serve", exitFailed, "--config"},
+		{"serve --data " + dir, exitFailed, "--dev"},
+		{"serve --dev --config " + config, exitFailed, "exclude"},
+		{"check-config --config " + config, exitFailed, "dns.udpsize"},
+		{"check-config --config " + config, exitFailed, "log.level"},
+	} {
+		code, _, stderr := execute(t, strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(stderr, c.says) {
+			t.Errorf("mxseal %s: exit %d, want %d; standard error, which should have %q: %s", c.args, code, c.code, c.says, stderr)
+		}
+	}
+}
+
+// The server refuses to run on a database that is not there, and makes nothing in its place.
+func TestServeRefusesAnEmptyDirectory(t *testing.T) {
+	dir := t.TempDir()
+	kek := filepath.Join(dir, "kek")
+	if _, err := openOrCreateVault("file:" + kek); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "mxseal.yaml")
+	data := filepath.Join(dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "data_dir: " + data + "\nkeys: {kek: \"file:" + kek + "\"}\ndns: {listen: [\"127.0.0.1:1\"]}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := execute(t, "serve", "--config", config)
+	if code != exitFailed || !strings.Contains(stderr, data) || !strings.Contains(stderr, "init") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) != 0 {
+		t.Errorf("the directory has %v, %v", left, err)
+	}
+	code, stdout, stderr := execute(t, "init", "--config", config)
+	if code != exitOK || !strings.Contains(stdout, filepath.Join(data, tokenFile)) {
+		t.Fatalf("init: exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := execute(t, "init", "--config", config); code != exitFailed || !strings.Contains(stderr, "already") {
+		t.Errorf("second init: exit %d: %s", code, stderr)
+	}
+	if info, err := os.Stat(filepath.Join(data, tokenFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("token file: %v, %v", info, err)
+	}
+}
+
+// Every command says what it does, and every flag too.
+func TestHelpIsComplete(t *testing.T) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Short == "" {
+			t.Errorf("%s has no description", cmd.CommandPath())
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot())
+}
+
+func TestParseTLSA(t *testing.T) {
+	got, err := parseTLSA("3 1 1 AB cd")
+	if err != nil || got.Usage != 3 || got.Selector != 1 || got.MatchingType != 1 || got.Data != "ABcd" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "3 1 1", "3 1 300 ab", "x 1 1 ab", "-1 1 1 ab"} {
+		if _, err := parseTLSA(text); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+}

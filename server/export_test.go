@@ -1,0 +1,15 @@
+package server
+
+import "net"
+
+// What tests of the package server_test need from inside.
+var (
+	ReadSOA  = readSOA
+	SOAQuery = soaQuery
+)
+
+// MaxProbes is how many zones a call of Ready looks at.
+const MaxProbes = maxProbes
+
+func (s *Server) UDPConn() *net.UDPConn         { return s.udp[0] }
+func (s *Server) TCPListener() *net.TCPListener { return s.tcp[0] }

@@ -1,0 +1,145 @@
+package server
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// outcome is how a query ended, for the counters.
+type outcome uint8
+
+const (
+	outNoError  outcome = iota // records
+	outNoData                  // the name exists, the type does not
+	outNXName                  // no such name, said with NOERROR and NXNAME (RFC 9824 §3.1)
+	outNXDomain                // no such name, said with NXDOMAIN
+	outRefused
+	outFormErr
+	outNotImp
+	outBadVers
+	outNotAuth
+	outServFail
+	outcomes
+)
+
+// failure is why a query got SERVFAIL.
+type failure uint8
+
+const (
+	failNotReady failure = iota // no state yet
+	failNoKeys                  // the zone has no usable keys
+	failBroken                  // the state contradicts itself
+	failSigning                 // a signature could not be made
+	failTooLarge                // the answer does not fit into any message
+	failPanic
+	failures
+)
+
+// dropReason is why a packet got no reply.
+type dropReason uint8
+
+const (
+	dropShort    dropReason = iota // no whole header
+	dropResponse                   // a response, not a query
+	dropPort                       // from UDP port 0, where no reply can go
+	dropReasons
+)
+
+// socketOp is what failed at a socket.
+type socketOp uint8
+
+const (
+	opUDPRead socketOp = iota
+	opUDPWrite
+	opTCPAccept
+	socketOps
+)
+
+// limit is which limit refused a TCP connection.
+type limit uint8
+
+const (
+	limitTotal limit = iota
+	limitClient
+	limits
+)
+
+// Metrics counts what the server does. Every child is resolved at construction, none has a label that clients or
+// tenants could fill.
+type Metrics struct {
+	responsesVec *prometheus.CounterVec
+	failuresVec  *prometheus.CounterVec
+	droppedVec   *prometheus.CounterVec
+	socketVec    *prometheus.CounterVec
+	refusedVec   *prometheus.CounterVec
+
+	responses [transports][outcomes]prometheus.Counter
+	failures  [failures]prometheus.Counter
+	dropped   [dropReasons]prometheus.Counter
+	socket    [socketOps]prometheus.Counter
+	refused   [limits]prometheus.Counter
+	truncated prometheus.Counter
+	panics    prometheus.Counter
+	accepted  prometheus.Counter
+	open      prometheus.Gauge
+}
+
+// NewMetrics makes the metrics of one server; the caller registers [Metrics.Collectors].
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		responsesVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_responses_total",
+			Help: "Replies to queries, by transport (probe: asked by the readiness check) and outcome (nodata: the name exists; nxname: it does not, with NOERROR; nxdomain: the same with NXDOMAIN)."},
+			[]string{"transport", "outcome"}),
+		failuresVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_failures_total",
+			Help: "Queries answered SERVFAIL, by reason. Alert on any."}, []string{"reason"}),
+		droppedVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_dropped_total",
+			Help: "Packets that got no reply, by reason."}, []string{"reason"}),
+		socketVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_socket_errors_total",
+			Help: "Errors of sockets that did not end the server, by operation."}, []string{"operation"}),
+		refusedVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_tcp_connections_refused_total",
+			Help: "TCP connections closed at once, by the limit that was reached: in total or of one client address."}, []string{"limit"}),
+		truncated: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_dns_truncated_total",
+			Help: "Answers over UDP that did not fit and were sent empty with TC."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_dns_panics_total",
+			Help: "Queries that made the program panic. Alert on any."}),
+		accepted: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_dns_tcp_connections_accepted_total",
+			Help: "TCP connections served."}),
+		open: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_dns_tcp_connections_open",
+			Help: "TCP connections being served now."}),
+	}
+	m.resolve()
+	return m
+}
+
+// resolve makes every child that will ever be counted.
+func (m *Metrics) resolve() {
+	for t, transport := range []string{UDP: "udp", TCP: "tcp", probe: "probe"} {
+		for o, name := range []string{outNoError: "noerror", outNoData: "nodata", outNXName: "nxname", outNXDomain: "nxdomain",
+			outRefused: "refused", outFormErr: "formerr", outNotImp: "notimp", outBadVers: "badvers", outNotAuth: "notauth",
+			outServFail: "servfail"} {
+			m.responses[t][o] = m.responsesVec.WithLabelValues(transport, name)
+		}
+	}
+	for f := range failures {
+		m.failures[f] = m.failuresVec.WithLabelValues(f.String())
+	}
+	children(m.dropped[:], m.droppedVec, "short", "response", "source_port")
+	children(m.socket[:], m.socketVec, "udp_read", "udp_write", "tcp_accept")
+	children(m.refused[:], m.refusedVec, "total", "client")
+}
+
+// String is the label of a failure, in metrics and logs.
+func (f failure) String() string {
+	return [failures]string{failNotReady: "not_ready", failNoKeys: "no_keys", failBroken: "broken", failSigning: "signing",
+		failTooLarge: "too_large", failPanic: "panic"}[f]
+}
+
+// children fills in those of a vector with one label, in the order of its values.
+func children(counters []prometheus.Counter, vec *prometheus.CounterVec, values ...string) {
+	for i := range counters {
+		counters[i] = vec.WithLabelValues(values[i])
+	}
+}
+
+// Collectors returns all metrics for registration.
+func (m *Metrics) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.responsesVec, m.failuresVec, m.droppedVec, m.socketVec, m.refusedVec,
+		m.truncated, m.panics, m.accepted, m.open}
+}

@@ -1,0 +1,238 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-memdb"
+
+	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/zone"
+)
+
+type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord) (*keymgmt.KeySet, error)
+
+// loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet.
+type loader struct {
+	open opener
+	db   *memdb.MemDB
+	txn  *memdb.Txn
+	err  error // of making the database
+}
+
+func newLoader(open opener) *loader {
+	l := &loader{open: open}
+	if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
+		l.txn = l.db.Txn(true)
+	}
+	return l
+}
+
+func (l *loader) add(r Record) error {
+	if l.err != nil {
+		return l.err
+	}
+	row, err := decode(r)
+	if err != nil || row == nil {
+		return err
+	}
+	if err := l.txn.Insert(string(r.Kind), row); err != nil {
+		return fmt.Errorf("record %q of kind %q: %w", r.ID, r.Kind, err)
+	}
+	return nil
+}
+
+func (l *loader) finish(revision uint64) (*State, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	l.txn.Commit()
+	s := snapshot(l.db, revision, &keymgmt.Ring{})
+	for _, z := range s.sorted {
+		set, err := l.open(z, s.keysOf(z))
+		if err != nil {
+			return nil, err
+		}
+		s.ring = s.ring.With(set)
+	}
+	return s, nil
+}
+
+// snapshot is the state of a database, but for the key sets.
+func snapshot(db *memdb.MemDB, revision uint64, ring *keymgmt.Ring) *State {
+	s := &State{revision: revision, txn: db.Txn(false), zones: map[zone.Name]*zone.Zone{}, ring: ring}
+	visit(s, zone.KindZone, byID, "", func(z *zone.Zone) bool {
+		s.zones[z.Name] = z
+		s.sorted = append(s.sorted, z)
+		return true
+	})
+	return s
+}
+
+// keysOf returns the keys of a zone. A zone of the same name that was there before has other keys.
+func (s *State) keysOf(z *zone.Zone) []*keymgmt.KeyRecord {
+	return slices.DeleteFunc(s.Keys(z.Name), func(k *keymgmt.KeyRecord) bool { return k.ZoneID != z.ID })
+}
+
+// checkKeys opens the key sets that changes would lead to.
+func checkKeys(state *State, changes zone.Changes, open opener) error {
+	keys := map[string]*keymgmt.KeyRecord{}
+	zones := map[zone.Name]*zone.Zone{}
+	for _, row := range changes.Puts {
+		switch r := row.(type) {
+		case *zone.Zone:
+			zones[r.Name] = r
+		case *keymgmt.KeyRecord:
+			keys[r.ID] = r
+			if z := state.Zone(r.Zone); z != nil && zones[r.Zone] == nil {
+				zones[r.Zone] = z
+			}
+		}
+	}
+	for _, z := range zones {
+		records := maps.Clone(keys)
+		for _, k := range state.keysOf(z) {
+			if records[k.ID] == nil {
+				records[k.ID] = k
+			}
+		}
+		maps.DeleteFunc(records, func(id string, k *keymgmt.KeyRecord) bool {
+			return k.ZoneID != z.ID || slices.Contains(changes.Deletes, k.Ref())
+		})
+		if _, err := open(z, slices.Collect(maps.Values(records))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writer applies commits. It is owned by the feed.
+type writer struct {
+	db   *memdb.MemDB
+	last *State
+	o    Options
+}
+
+func newWriter(db *memdb.MemDB, first *State, o Options) *writer { return &writer{db, first, o} }
+
+// apply returns the state after a commit, and the zones and hosts whose answers may differ in it.
+func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.Host) {
+	txn := w.db.Txn(true)
+	defer txn.Abort()
+	t := touched{zones: map[zone.Name]bool{}, keys: map[zone.Name]bool{}}
+	for _, write := range c.Writes {
+		row, old, err := w.write(txn, write, c.Revision)
+		if err != nil {
+			// Cannot be: the row was encoded by this version or loaded by it. Nothing of the commit is lost on disk.
+			panic(fmt.Sprintf("store: apply revision %d: %v", c.Revision, err))
+		}
+		t.note(old)
+		t.note(row)
+	}
+	txn.Commit()
+	next = snapshot(w.db, c.Revision, w.last.ring)
+	for apex := range t.keys {
+		next.ring = w.reopen(next, apex)
+	}
+	zones, hosts = t.concerned(w.last, next)
+	w.last = next
+	return next, zones, hosts
+}
+
+// write changes one row; a nil row was deleted or has no place in memory.
+func (w *writer) write(txn *memdb.Txn, write Write, revision uint64) (row, old zone.Row, err error) {
+	if !slices.Contains(loadedKinds, write.Kind) {
+		return nil, nil, nil
+	}
+	raw, err := txn.First(string(write.Kind), byID, write.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	old, _ = raw.(zone.Row)
+	if write.Value == nil {
+		if raw != nil {
+			err = txn.Delete(string(write.Kind), raw)
+		}
+		return nil, old, err
+	}
+	row, err = decode(Record{write.Kind, write.ID, revision, write.Value})
+	if err != nil {
+		return nil, nil, err
+	}
+	return row, old, txn.Insert(string(write.Kind), row)
+}
+
+// reopen returns the ring with the present keys of a zone. If they do not open, the zone has none, and is answered with
+// SERVFAIL.
+func (w *writer) reopen(s *State, apex zone.Name) *keymgmt.Ring {
+	z := s.Zone(apex)
+	if z == nil {
+		return s.ring.Without(apex)
+	}
+	set, err := w.o.Open(z, s.keysOf(z))
+	if err != nil {
+		w.o.Log.Error("a zone has no keys to sign with", "zone", apex, "error", err)
+		w.o.Metrics.keyErrors.Inc()
+		return s.ring.Without(apex)
+	}
+	return s.ring.With(set)
+}
+
+// touched collects what a commit changes.
+type touched struct {
+	zones    map[zone.Name]bool // their own answers change
+	keys     map[zone.Name]bool // their key sets have to be made anew
+	allZones bool
+	hosts    []*zone.Host
+	tenants  []*zone.Tenant
+}
+
+func (t *touched) note(row zone.Row) {
+	switch r := row.(type) {
+	case *zone.Zone:
+		t.zones[r.Name], t.keys[r.Name] = true, true
+	case *keymgmt.KeyRecord:
+		t.zones[r.Zone], t.keys[r.Zone] = true, true
+	case *zone.Pool:
+		t.allZones = true
+	case *zone.Host:
+		t.hosts = append(t.hosts, r)
+	case *zone.Tenant:
+		t.tenants = append(t.tenants, r)
+	}
+}
+
+// concerned names the zones and hosts whose answers may differ between two states. What a zone says of itself its
+// enclosing zones say too, at the zone cut. A host is made from its tenant's row.
+func (t *touched) concerned(before, after *State) (zones []zone.Name, hosts []*zone.Host) {
+	for _, state := range []*State{before, after} {
+		for _, z := range state.sorted {
+			below := func(apex zone.Name, _ bool) bool { return apex.Within(z.Name) }
+			if t.allZones || anyOf(t.zones, below) {
+				zones = append(zones, z.Name)
+			}
+		}
+		for _, tenant := range t.tenants {
+			for _, owner := range tenant.Owners() {
+				for _, h := range state.HostsOf(owner) {
+					if h.Tenant == tenant.ID {
+						hosts = append(hosts, h)
+					}
+				}
+			}
+		}
+	}
+	slices.SortFunc(zones, func(a, b zone.Name) int { return strings.Compare(a.Wire(), b.Wire()) })
+	return slices.Compact(zones), append(hosts, t.hosts...)
+}
+
+func anyOf[K comparable, V any](m map[K]V, match func(K, V) bool) bool {
+	for k, v := range m {
+		if match(k, v) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,264 @@
+package bolt
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// fileName is the database in the data directory.
+const fileName = "mxseal.db"
+
+// lockWait is how long an open waits for another process to let go of the file.
+const lockWait = 2 * time.Second
+
+// What opening a database may fail with.
+var (
+	ErrNoData  = errors.New("there is no database; serve never makes one, since a lost disk must not become a new key: mxseal init makes one, mxseal restore brings one back")
+	ErrCorrupt = errors.New("the database is damaged; restore a backup")
+	ErrInUse   = errors.New("the database is in use by another process")
+)
+
+// meta is the one record of the bucket meta.
+type meta struct {
+	Format   int               `json:"format"`
+	ID       string            `json:"id"` // random
+	Revision uint64            `json:"revision"`
+	Counts   map[zone.Kind]int `json:"counts"` // records of each bucket
+}
+
+const (
+	format     = 1
+	metaBucket = "meta"
+	metaKey    = "meta"
+)
+
+// Exists reports whether a directory has a database.
+func Exists(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, fileName))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Create makes a database in a directory that exists and has none (else fs.ErrExist). Its first commit, revision 1, has the
+// rows. It appears complete or not at all.
+func Create(dir string, rows ...zone.Row) error {
+	return appear(dir, func(path string) error {
+		db, err := open(path, false)
+		if err != nil {
+			return err
+		}
+		id := make([]byte, 16)
+		if _, err := rand.Read(id); err != nil {
+			return errors.Join(err, db.Close())
+		}
+		err = first(db, hex.EncodeToString(id), rows)
+		return errors.Join(err, db.Close())
+	})
+}
+
+// first writes the first commit.
+func first(db *bbolt.DB, id string, rows []zone.Row) error {
+	tx, err := store.Encode(zone.Changes{Puts: rows})
+	if err != nil {
+		return err
+	}
+	return db.Update(func(btx *bbolt.Tx) error {
+		b := batch{tx: btx, meta: meta{Format: format, ID: id, Counts: map[zone.Kind]int{}}}
+		if _, err := b.apply(tx); err != nil {
+			return err
+		}
+		return b.finish()
+	})
+}
+
+// appear lets make write a file under a temporary name and gives it the name of the database when it is durable.
+func appear(dir string, make func(path string) error) error {
+	path := filepath.Join(dir, fileName)
+	if Exists(dir) {
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	temp, err := os.CreateTemp(dir, fileName+".new-*") // of mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name()) // when it has its name, there is nothing to remove
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	if err := make(temp.Name()); err != nil {
+		return err
+	}
+	if err := os.Link(temp.Name(), path); err != nil { // unlike a rename, never replaces
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the entries of a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Restore makes a backup the database of a directory that has none; the directory is made if need be. The backup is
+// checked completely before.
+func Restore(dir string, r io.Reader) (revision uint64, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
+	err = appear(dir, func(path string) error {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, r)
+		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+			return err
+		}
+		revision, err = check(path)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("restore into %s: %w", dir, err)
+	}
+	return revision, nil
+}
+
+// check reads everything in a file.
+func check(path string) (revision uint64, err error) {
+	if err := checkSize(path); err != nil {
+		return 0, err
+	}
+	db, err := open(path, true)
+	if err != nil {
+		return 0, err
+	}
+	m, err := load(context.Background(), db, func(store.Record) error { return nil })
+	return m.Revision, errors.Join(err, db.Close())
+}
+
+// open opens a file with bbolt.
+func open(path string, readOnly bool) (db *bbolt.DB, err error) {
+	defer guard(&err)
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockWait, ReadOnly: readOnly, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return db, nil
+}
+
+// checkSize makes sure that all pages of a file are there. bbolt maps the file into memory: to read a page that is missing
+// would end the program.
+func checkSize(path string) (err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 {
+		return fmt.Errorf("%s: %w: it is empty", path, ErrCorrupt)
+	}
+	db, err := open(path, true) // reads the two meta pages and no others
+	if err != nil {
+		return err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("%s: %w: it has %d octets, of %d", path, ErrCorrupt, info.Size(), tx.Size())
+		}
+		return nil
+	})
+	return errors.Join(err, db.Close())
+}
+
+// guard turns what bbolt panics with, and faults on pages that cannot be read, into an error. It is to be deferred.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+	}
+}
+
+// load visits all records in a file and checks them.
+func load(ctx context.Context, db *bbolt.DB, yield func(store.Record) error) (m meta, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer guard(&err)
+	err = db.View(func(tx *bbolt.Tx) error {
+		if m, err = readMeta(tx); err != nil {
+			return err
+		}
+		for kind, count := range m.Counts {
+			if err := loadBucket(ctx, tx, kind, count, m.Revision, yield); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return m, err
+}
+
+func readMeta(tx *bbolt.Tx) (m meta, err error) {
+	bucket := tx.Bucket([]byte(metaBucket))
+	if bucket == nil {
+		return m, fmt.Errorf("%w: it has no bucket %q; is it a database of mxseal?", ErrCorrupt, metaBucket)
+	}
+	_, value, err := unseal(metaBucket, metaKey, bucket.Get([]byte(metaKey)))
+	if err != nil {
+		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
+	}
+	if err := json.Unmarshal(value, &m); err != nil {
+		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
+	}
+	if m.Format != format {
+		return m, fmt.Errorf("the database has format %d; this version of mxseal knows format %d", m.Format, format)
+	}
+	return m, nil
+}
+
+func loadBucket(ctx context.Context, tx *bbolt.Tx, kind zone.Kind, want int, newest uint64, yield func(store.Record) error) error {
+	bucket := tx.Bucket([]byte(kind))
+	if bucket == nil {
+		return fmt.Errorf("%w: bucket %q is missing", ErrCorrupt, kind)
+	}
+	n := 0
+	err := bucket.ForEach(func(k, b []byte) error {
+		if n++; n%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		revision, value, err := unseal(string(kind), string(k), b)
+		if err == nil && revision > newest {
+			err = fmt.Errorf("it has revision %d, the database %d", revision, newest)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: record %q in bucket %q: %w", ErrCorrupt, k, kind, err)
+		}
+		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: append([]byte(nil), value...)})
+	})
+	if err == nil && n != want {
+		err = fmt.Errorf("%w: bucket %q has %d records, not %d", ErrCorrupt, kind, n, want)
+	}
+	return err
+}

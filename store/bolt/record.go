@@ -1,0 +1,52 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// A value in the file is one octet of format version, 8 of revision, 4 of CRC-32C over all else and the key, then the
+// value itself.
+const (
+	recordVersion = 1
+	atRevision    = 1
+	atSum         = 9
+	atValue       = 13
+)
+
+var (
+	errChecksum = errors.New("the checksum is wrong")
+	errShort    = errors.New("it is too short")
+)
+
+func sum(bucket, key string, b []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	s := crc32.Update(0, table, []byte(bucket+"\x00"+key+"\x00"))
+	s = crc32.Update(s, table, b[:atSum])
+	return crc32.Update(s, table, b[atValue:])
+}
+
+// seal makes what is written to the file.
+func seal(bucket, key string, revision uint64, value []byte) []byte {
+	b := make([]byte, atValue, atValue+len(value))
+	b[0] = recordVersion
+	binary.BigEndian.PutUint64(b[atRevision:], revision)
+	b = append(b, value...)
+	binary.BigEndian.PutUint32(b[atSum:], sum(bucket, key, b))
+	return b
+}
+
+// unseal checks what was read from the file. The value is part of b.
+func unseal(bucket, key string, b []byte) (revision uint64, value []byte, err error) {
+	switch {
+	case len(b) < atValue:
+		return 0, nil, errShort
+	case b[0] != recordVersion:
+		return 0, nil, fmt.Errorf("it has format %d; this version knows format %d", b[0], recordVersion)
+	case binary.BigEndian.Uint32(b[atSum:]) != sum(bucket, key, b):
+		return 0, nil, errChecksum
+	}
+	return binary.BigEndian.Uint64(b[atRevision:]), b[atValue:], nil
+}

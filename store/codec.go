@@ -1,0 +1,70 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// Encode returns the writes that make changes durable. For owners that get their first host there is a guard record, which
+// must not exist yet: of two plans that found no host of the owner, only one is committed.
+func Encode(c zone.Changes) (Tx, error) {
+	tx := Tx{Requires: c.Requires}
+	for _, row := range c.Puts {
+		value, err := json.Marshal(row)
+		ref := row.Ref()
+		if err != nil {
+			return Tx{}, fmt.Errorf("encode %s %s: %w", ref.Kind, ref.ID, err)
+		}
+		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, value})
+	}
+	for _, ref := range c.Deletes {
+		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, nil})
+	}
+	for _, claim := range c.Claims {
+		if claim.Previous == nil {
+			tx.Writes = append(tx.Writes, Write{zone.KindOwner, string(claim.Owner), 0, []byte("{}")})
+		}
+	}
+	return tx, nil
+}
+
+// decode turns a record back into a row. Guard records have none: the row is nil.
+func decode(r Record) (zone.Row, error) {
+	var row zone.Row
+	var revision *uint64
+	switch r.Kind {
+	case zone.KindOwner:
+		return nil, nil
+	case zone.KindZone:
+		z := &zone.Zone{}
+		row, revision = z, &z.Revision
+	case zone.KindPool:
+		p := &zone.Pool{}
+		row, revision = p, &p.Revision
+	case zone.KindTenant:
+		t := &zone.Tenant{}
+		row, revision = t, &t.Revision
+	case zone.KindHost:
+		h := &zone.Host{}
+		row, revision = h, &h.Revision
+	case keymgmt.KindKey:
+		k := &keymgmt.KeyRecord{}
+		row, revision = k, &k.Revision
+	case keymgmt.KindToken:
+		t := &keymgmt.Token{}
+		row, revision = t, &t.Revision
+	default:
+		return nil, fmt.Errorf("record %q of kind %q: this version does not know the kind", r.ID, r.Kind)
+	}
+	if err := json.Unmarshal(r.Value, row); err != nil {
+		return nil, fmt.Errorf("record %q of kind %q: %w", r.ID, r.Kind, err)
+	}
+	*revision = r.Revision
+	if row.Ref().ID != r.ID {
+		return nil, fmt.Errorf("record %q of kind %q has the row of %q", r.ID, r.Kind, row.Ref().ID)
+	}
+	return row, nil
+}

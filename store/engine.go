@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// What engines refuse with, besides [zone.ErrRetry].
+var (
+	// ErrGap means that commits after a revision can no longer be replayed: load again.
+	ErrGap = errors.New("the commits after that revision are no longer there")
+	// ErrUnknown means that a commit may or may not have become durable. The engine accepts no others: it has to be
+	// opened again, and then shows which.
+	ErrUnknown = errors.New("it is not known whether the commit became durable")
+	// ErrClosed means that the engine was closed.
+	ErrClosed = errors.New("the engine is closed")
+)
+
+// Record is a row as an engine keeps it.
+type Record struct {
+	Kind     zone.Kind
+	ID       string
+	Revision uint64 // of the commit that wrote it
+	Value    []byte
+}
+
+// Write puts a record, or deletes it if Value is nil, provided that the record there has revision Expect; 0 means
+// that there must be none.
+type Write struct {
+	Kind   zone.Kind
+	ID     string
+	Expect uint64
+	Value  []byte
+}
+
+// Tx is what is to be committed, all or nothing. A record is written at most once.
+type Tx struct {
+	Requires []zone.Ref // records that must have these revisions; 0: that there must be none
+	Writes   []Write
+}
+
+// Commit is a transaction that was committed.
+type Commit struct {
+	Revision uint64
+	Writes   []Write
+}
+
+// Engine keeps records durably and puts all commits in one order, numbered by revisions without gaps. All methods are
+// safe for concurrent use.
+type Engine interface {
+	// Load visits all records as they are at one revision, which it returns: the records of a kind in the order of
+	// their ids. Damage is an error, never a record left out. The records' values are yield's to keep.
+	Load(ctx context.Context, yield func(Record) error) (revision uint64, err error)
+	// Watch calls apply with every commit after a revision, in order and without gaps, until ctx is done or the engine
+	// ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.
+	Watch(ctx context.Context, after uint64, apply func(Commit)) error
+	// Commit writes tx. When it returns nil, tx is durable. With zone.ErrRetry a precondition did not hold and nothing
+	// was written; with ErrUnknown see there; with any other error nothing was written.
+	Commit(ctx context.Context, tx Tx) (revision uint64, err error)
+	// Lead waits until this node is the leader and returns the fencing token of its term, which is larger than that of
+	// any term before. The engine that is for one node alone leads at once.
+	Lead(ctx context.Context) (token uint64, err error)
+	// Backup writes a copy that is consistent at one revision, in a form of the engine's own.
+	Backup(w io.Writer) error
+	Close() error
+}

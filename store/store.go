@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// maxPlans bounds how often one update is planned. Each time another commit has changed what it relied on.
+const maxPlans = 32
+
+// Options are what a Store needs besides its engine. All are needed.
+type Options struct {
+	// Open unseals the keys of a zone and makes its key set; see keymgmt.Vault.
+	Open    func(z *zone.Zone, records []*keymgmt.KeyRecord) (*keymgmt.KeySet, error)
+	Log     *slog.Logger
+	Metrics *Metrics
+}
+
+// Store is the state of a node and the way to change it. Safe for concurrent use.
+type Store struct {
+	o      Options
+	engine Engine
+	state  atomic.Pointer[State] // replaced by the feed alone
+	epochs *epochs
+	stop   context.CancelFunc
+	done   chan struct{} // closed when the feed has ended
+
+	mu      sync.Mutex    // guards what follows
+	arrived chan struct{} // closed and replaced at every new state
+	err     error         // why the feed has ended
+}
+
+// Start loads everything from an engine, opens the keys of every zone and follows the feed from there. The store owns the
+// engine from then on; if Start fails, the caller still does.
+func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
+	s := &Store{o: o, engine: e, epochs: newEpochs(), done: make(chan struct{}), arrived: make(chan struct{})}
+	l := newLoader(o.Open)
+	revision, err := e.Load(ctx, l.add)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	first, err := l.finish(revision)
+	if err != nil {
+		return nil, err
+	}
+	s.state.Store(first)
+	o.Metrics.revision.Set(float64(revision))
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go s.follow(ctx, newWriter(l.db, first, o))
+	return s, nil
+}
+
+// State returns the newest state.
+func (s *Store) State() *State { return s.state.Load() }
+
+// Epoch returns the present epoch of a label in a zone, or of the zone itself if the label is empty. Take it before
+// the State.
+func (s *Store) Epoch(apex zone.Name, label string) Epoch {
+	return Epoch{s.epochs.zone(apex).Load(), s.epochs.label(apex, label).Load()}
+}
+
+// Done is closed when the store hears of no more commits; Err then says why, and is nil after Close.
+func (s *Store) Done() <-chan struct{} { return s.done }
+
+// Err returns why the feed has ended.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// follow owns w: what the feed brings, it makes the state.
+func (s *Store) follow(ctx context.Context, w *writer) {
+	defer close(s.done)
+	err := s.engine.Watch(ctx, s.State().Revision(), func(c Commit) {
+		state, zones, hosts := w.apply(c)
+		s.state.Store(state) // before the epochs: see there
+		s.epochs.raise(state.revision, zones, hosts)
+		s.o.Metrics.revision.Set(float64(state.revision))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(s.arrived)
+		s.arrived = make(chan struct{})
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !errors.Is(err, context.Canceled) {
+		s.err = err
+	}
+}
+
+// Update runs plan on the newest state and commits what it returns. When it returns without error, the commit is durable
+// and State has it. If what the plan relied on has changed meanwhile, the plan is made again; in the end the error is
+// zone.ErrRetry. Errors of plan are returned as they are. Empty changes are not committed.
+func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, error)) (revision uint64, err error) {
+	for range maxPlans {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		state := s.State()
+		changes, err := plan(state)
+		if err != nil {
+			return 0, err
+		}
+		if changes.IsEmpty() {
+			return state.Revision(), nil
+		}
+		revision, err := s.commit(ctx, state, changes)
+		if !errors.Is(err, zone.ErrRetry) {
+			return revision, err
+		}
+		s.o.Metrics.retries.Inc()
+		if err := s.newerThan(ctx, state); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("planned %d times: %w", maxPlans, zone.ErrRetry)
+}
+
+// newerThan waits for a state after the one that a plan was made from and that was not the newest.
+func (s *Store) newerThan(ctx context.Context, old *State) error {
+	for {
+		s.mu.Lock()
+		arrived := s.arrived
+		s.mu.Unlock()
+		if s.State() != old {
+			return nil
+		}
+		select {
+		case <-arrived:
+		case <-s.done:
+			return fmt.Errorf("the feed has ended: %w", errors.Join(s.Err(), ErrClosed))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// commit does what can fail, then the durable write, then waits for it to come back.
+func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes) (uint64, error) {
+	tx, err := Encode(changes)
+	if err != nil {
+		return 0, err
+	}
+	if err := checkKeys(state, changes, s.o.Open); err != nil {
+		return 0, err
+	}
+	revision, err := s.engine.Commit(ctx, tx)
+	if err != nil {
+		if !errors.Is(err, zone.ErrRetry) {
+			s.o.Metrics.failures.Inc()
+		}
+		return 0, err
+	}
+	s.o.Metrics.commits.Inc()
+	return revision, s.reach(revision)
+}
+
+// reach waits until the state has a revision that is durable. It does not give up when the client goes away: the answer
+// would be wrong.
+func (s *Store) reach(revision uint64) error {
+	for {
+		s.mu.Lock()
+		arrived := s.arrived
+		s.mu.Unlock()
+		if s.State().Revision() >= revision {
+			return nil
+		}
+		select {
+		case <-arrived:
+		case <-s.done:
+			if s.State().Revision() >= revision {
+				return nil
+			}
+			return fmt.Errorf("revision %d is durable, but this node stops before it answers from it", revision)
+		}
+	}
+}
+
+// Backup writes a copy of the newest state, in the form of the engine.
+func (s *Store) Backup(w io.Writer) error { return s.engine.Backup(w) }
+
+// Close ends the feed and closes the engine.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.done
+	return s.engine.Close()
+}
