@@ -25,6 +25,10 @@ func FuzzBody(f *testing.F) {
 		`{"nameservers":[{"name":"ns1.x.","addresses":[]}],"ttl":{"host":300},"keys":{"csk":true},"parent":{"mode":"check","servers":["[::1]:53"]}}`,
 		`{"pool":"a","pool":"b"}`, `{"pool":"a","p\u006fol":"b"}`, `[[[[]]]]`, `null`, `{"state":null}`, `{"mx_preference":65536}`, `{"mx_preference":1e1}`,
 		"{\"display_name\":\"\xff\"}", `{"display_name":"\ud800"}`, `{} {}`,
+		`{"color":"red"}`, `{"Pool":"default"}`, `{"pool":7}`, `{"dane":"true"}`, `{"domains":{}}`, `{"hosts":[null]}`, `{"a":{"b":1,"b":2}}`,
+		`{"pool":"a"}]`, `{"pool":"a"}x`, "\ufeff{}", `{"tlsa":[{"usage":-1}]}`, `{"tlsa":[{"usage":256}]}`, `{"ttl":{"host":4294967296}}`,
+		`{"parent":` + strings.Repeat(`[`, 15) + strings.Repeat(`]`, 15) + `}`, strings.Repeat(`{"a":`, 200), strings.Repeat(`[`, 200),
+		`{"pool":"` + strings.Repeat("a", 1<<16) + `"}`, `{"display_name":"` + "\u2028<&>\u0000" + `"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -40,12 +44,46 @@ func FuzzBody(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if reference := lenient(t, body, target); !bytes.Equal(encoded, reference) {
+				t.Errorf("%q is read as %s, by encoding/json as %s", body, encoded, reference)
+			}
 			again := reflect.New(reflect.TypeOf(target).Elem()).Interface()
 			if err := decode(encoded, again); err != nil || !reflect.DeepEqual(target, again) {
 				t.Errorf("%q became %q, and then %+v (%v)", body, encoded, again, err)
 			}
 		}
 	})
+}
+
+// lenient decodes body as encoding/json does, into the shape of target, and encodes it again.
+func lenient(t *testing.T, body []byte, target any) []byte {
+	shape := reflect.New(reflect.TypeOf(target).Elem()).Interface()
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(shape); err != nil {
+		t.Fatalf("accepted %q, which encoding/json refuses: %v", body, err)
+	}
+	encoded, err := json.Marshal(shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
+// A body is bounded before it is decoded; the decoder does not depend on it.
+func TestDecodeOfHugeBodies(t *testing.T) {
+	const size = 10 << 20
+	for name, body := range map[string]string{
+		"text": `{"pool":"` + strings.Repeat("a", size) + `"}`, "blanks": strings.Repeat(" ", size) + "{}", "objects": strings.Repeat(`{"a":`, size/5),
+		"arrays": strings.Repeat("[", size), "unknown members": `{"a":1` + strings.Repeat(`,"b":2`, maxBody/6) + "}",
+		"elements": `{"domains":["a"` + strings.Repeat(`,"b"`, maxBody/4) + "]}",
+	} {
+		var target TenantSpec
+		err := decode([]byte(body), &target)
+		if ok := name == "text" || name == "blanks" || name == "elements"; ok != (err == nil) {
+			t.Errorf("%s: %.200v", name, err)
+		}
+	}
 }
 
 // hasDuplicate is an independent search: by recursion over objects as encoding/json reads them.

@@ -29,22 +29,30 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.fail(rec, r, fmt.Errorf("panic: %v", p))
 		}
 	}()
-	if _, pattern := a.mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != r.URL.Path { // the mux would redirect
-		a.unrouted(rec, r)
+	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped { // the mux would redirect
+		a.unrouted(rec, r, errNoRoute)
+		return
+	}
+	if handler, pattern := a.mux.Handler(r); pattern == "" {
+		a.unrouted(rec, r, mismatch(rec.Header(), handler, r))
 		return
 	}
 	a.mux.ServeHTTP(rec, r)
 }
 
-// unrouted answers what no route matches: the mux knows whether the path or only the method is wrong.
-func (a *API) unrouted(w *recorder, r *http.Request) {
+// mismatch says why no route matches: the handler that the mux has for such requests knows whether the path or
+// only the method is wrong.
+func mismatch(h http.Header, handler http.Handler, r *http.Request) error {
 	probe := &verdict{header: http.Header{}}
-	a.mux.ServeHTTP(probe, r)
-	err := errNoRoute
-	if probe.status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", probe.header.Get("Allow"))
-		err = errMethod
+	handler.ServeHTTP(probe, r)
+	if probe.status != http.StatusMethodNotAllowed {
+		return errNoRoute
 	}
+	h.Set("Allow", probe.header.Get("Allow"))
+	return errMethod
+}
+
+func (a *API) unrouted(w *recorder, r *http.Request, err error) {
 	a.fail(w, r, err)
 	a.Metrics.unrouted.count(w.status)
 }

@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -223,9 +222,6 @@ func decodeTo[T any](t *testing.T, r reply) T {
 	}
 	return out
 }
-
-// etag is the ETag of a revision.
-func etag(revision uint64) string { return fmt.Sprintf(`"%d"`, revision) }
 
 // refusesStream is refuses for a body sent in chunks, whose length the server cannot know.
 func (w *world) refusesStream(status int, code, path, body string) {

@@ -253,6 +253,9 @@ func TestUnroutedRequests(t *testing.T) {
 		"/v1/tenants/acme/status", "/v1/tenants/acme/domains/contoso.com/status", "/v1/zones/mx.test./keys/roll", "/debug/pprof/"} {
 		w.refuses(404, "not_found", "", "GET", path, "")
 	}
+	// A slash in a segment does not lead to a route whose work is done and then denied.
+	w.must(201, "PUT", "/v1/zones/x%2F.", strings.ReplaceAll(zoneBody, "mx.test.", "x/."))
+	w.must(200, "GET", "/v1/zones/x%2F.", "")
 	for method, path := range map[string]string{"DELETE": "/v1/zones", "POST": "/v1/tenants/import", "PATCH": "/v1/pools/default", "PUT": "/v1/tokens"} {
 		w.refuses(405, "method_not_allowed", "", method, path, "")
 		if r := w.do(method, path, ""); r.Header.Get("Allow") == "" {

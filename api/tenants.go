@@ -122,7 +122,10 @@ func (a *API) revokeTenant(c *call, _ nothing) (answer[Tenant], error) {
 	return a.answerTenant(id, 0)
 }
 
-// expirations binds the time of a request to what is known about issued signatures.
+// expirations binds the time of a request to what is known about issued signatures. Until all nodes have heard
+// of a withdrawal they go on signing, and may begin another window.
 func (a *API) expirations(c *call) zone.Expirations {
-	return func(z *zone.Zone, name zone.Name) time.Time { return a.LastExpiration(z, name, c.now) }
+	return func(z *zone.Zone, name zone.Name) time.Time {
+		return a.LastExpiration(z, name, c.now.Add(z.Keys.PropagationDelay))
+	}
 }

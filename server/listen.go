@@ -76,11 +76,8 @@ func hint(err error) string {
 	return ""
 }
 
-// Close closes the sockets of a server that does not serve, or not any more.
-func (s *Server) Close() { s.Close() }
-
-// unlisten closes all sockets that Listen has opened so far.
-func (s *Server) unlisten() {
+// Close closes the sockets of a server that does not serve, or not any more. One that serves is ended by its context.
+func (s *Server) Close() {
 	for _, l := range s.tcp {
 		l.Close()
 	}

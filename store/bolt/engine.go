@@ -50,7 +50,7 @@ func Open(dir string) (*Engine, error) {
 	if !Exists(dir) {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNoData)
 	}
-	if err := checkSize(path); err != nil {
+	if err := checkPages(path); err != nil {
 		return nil, err
 	}
 	db, err := open(path, false)

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -144,7 +143,7 @@ func Restore(dir string, r io.Reader) (revision uint64, err error) {
 
 // check reads everything in a file.
 func check(path string) (revision uint64, err error) {
-	if err := checkSize(path); err != nil {
+	if err := checkPages(path); err != nil {
 		return 0, err
 	}
 	db, err := open(path, true)
@@ -159,7 +158,9 @@ func check(path string) (revision uint64, err error) {
 func open(path string, readOnly bool) (db *bbolt.DB, err error) {
 	defer guard(&err)
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockWait, ReadOnly: readOnly, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
+		// The list of free pages is kept in the file: to rebuild it, bbolt walks all pages in a goroutine of its own,
+		// where a damaged one would end the program.
+		Timeout: lockWait, ReadOnly: readOnly, FreelistType: bbolt.FreelistMapType,
 	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
@@ -172,30 +173,7 @@ func open(path string, readOnly bool) (db *bbolt.DB, err error) {
 	return db, nil
 }
 
-// checkSize makes sure that all pages of a file are there. bbolt maps the file into memory: to read a page that is missing
-// would end the program.
-func checkSize(path string) (err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.Size() == 0 {
-		return fmt.Errorf("%s: %w: it is empty", path, ErrCorrupt)
-	}
-	db, err := open(path, true) // reads the two meta pages and no others
-	if err != nil {
-		return err
-	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("%s: %w: it has %d octets, of %d", path, ErrCorrupt, info.Size(), tx.Size())
-		}
-		return nil
-	})
-	return errors.Join(err, db.Close())
-}
-
-// guard turns what bbolt panics with, and faults on pages that cannot be read, into an error. It is to be deferred.
+// guard turns what bbolt panics with into an error. It is to be deferred.
 func guard(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%w: %v", ErrCorrupt, p)
@@ -204,7 +182,6 @@ func guard(err *error) {
 
 // load visits all records in a file and checks them.
 func load(ctx context.Context, db *bbolt.DB, yield func(store.Record) error) (m meta, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer guard(&err)
 	err = db.View(func(tx *bbolt.Tx) error {
 		if m, err = readMeta(tx); err != nil {

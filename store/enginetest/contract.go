@@ -1,0 +1,203 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+const kind = zone.KindPool
+
+func put(name string, expect uint64, value string) store.Write {
+	return store.Write{Kind: kind, ID: name, Expect: expect, Value: []byte(value)}
+}
+
+func remove(name string, expect uint64) store.Write {
+	return store.Write{Kind: kind, ID: name, Expect: expect}
+}
+
+func ref(name string, revision uint64) zone.Ref {
+	return zone.Ref{Kind: kind, ID: name, Revision: revision}
+}
+
+// Contract checks what store.Engine promises. open returns an engine without records, whose revision may be any.
+func Contract(t *testing.T, open func(t *testing.T) store.Engine) {
+	for name, check := range map[string]func(*testing.T, store.Engine){
+		"commits are numbered without gaps":  numbers,
+		"all or nothing":                     allOrNothing,
+		"preconditions":                      preconditions,
+		"the feed has every commit in order": feed,
+		"only one of two that meet":          conflict,
+		"closed":                             closed,
+		"cancelled":                          cancelled,
+	} {
+		t.Run(name, func(t *testing.T) { check(t, open(t)) })
+	}
+}
+
+func commit(t *testing.T, e store.Engine, writes ...store.Write) uint64 {
+	t.Helper()
+	revision, err := e.Commit(t.Context(), store.Tx{Writes: writes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
+}
+
+// records returns what an engine has of the kind: "name=value@revision".
+func records(t *testing.T, e store.Engine) (all []string, revision uint64) {
+	t.Helper()
+	revision, err := e.Load(t.Context(), func(r store.Record) error {
+		if r.Kind == kind {
+			all = append(all, fmt.Sprintf("%s=%s@%d", r.ID, r.Value, r.Revision))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all, revision
+}
+
+func expect(t *testing.T, e store.Engine, want ...string) {
+	t.Helper()
+	if got, _ := records(t, e); !slices.Equal(got, want) {
+		t.Errorf("the engine has %q, want %q", got, want)
+	}
+}
+
+func numbers(t *testing.T, e store.Engine) {
+	_, before := records(t, e)
+	a := commit(t, e, put("b", 0, "1"), put("a", 0, "2"))
+	b := commit(t, e, put("a", a, "3"))
+	c := commit(t, e, remove("b", a))
+	if a != before+1 || b != a+1 || c != b+1 {
+		t.Errorf("revisions %d, %d, %d after %d", a, b, c, before)
+	}
+	expect(t, e, fmt.Sprintf("a=3@%d", b))
+	if _, now := records(t, e); now != c {
+		t.Errorf("load at %d, want %d", now, c)
+	}
+}
+
+func allOrNothing(t *testing.T, e store.Engine) {
+	a := commit(t, e, put("a", 0, "1"))
+	_, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("b", 0, "2"), put("a", a+7, "3")}})
+	if !errors.Is(err, zone.ErrRetry) {
+		t.Errorf("got %v", err)
+	}
+	expect(t, e, fmt.Sprintf("a=1@%d", a))
+	if next := commit(t, e, put("c", 0, "4")); next != a+1 {
+		t.Errorf("a commit that failed took a revision: %d after %d", next, a)
+	}
+}
+
+func preconditions(t *testing.T, e store.Engine) {
+	a := commit(t, e, put("a", 0, "1"))
+	for name, c := range map[string]struct {
+		tx   store.Tx
+		good bool
+	}{
+		"there is one already":         {store.Tx{Writes: []store.Write{put("a", 0, "2")}}, false},
+		"there is none":                {store.Tx{Writes: []store.Write{put("x", a, "2")}}, false},
+		"delete what is not there":     {store.Tx{Writes: []store.Write{remove("x", a)}}, false},
+		"delete another version":       {store.Tx{Writes: []store.Write{remove("a", a+1)}}, false},
+		"requires another version":     {store.Tx{Requires: []zone.Ref{ref("a", a+1)}, Writes: []store.Write{put("y", 0, "2")}}, false},
+		"requires what is not there":   {store.Tx{Requires: []zone.Ref{ref("x", a)}, Writes: []store.Write{put("y", 0, "2")}}, false},
+		"requires absence of what is":  {store.Tx{Requires: []zone.Ref{ref("a", 0)}, Writes: []store.Write{put("y", 0, "2")}}, false},
+		"requires this version":        {store.Tx{Requires: []zone.Ref{ref("a", a)}, Writes: []store.Write{put("z1", 0, "2")}}, true},
+		"requires absence of the rest": {store.Tx{Requires: []zone.Ref{ref("x", 0)}, Writes: []store.Write{put("z2", 0, "2")}}, true},
+	} {
+		if _, err := e.Commit(t.Context(), c.tx); (err == nil) != c.good || err != nil && !errors.Is(err, zone.ErrRetry) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func feed(t *testing.T, e store.Engine) {
+	_, start := records(t, e)
+	const commits, writers = 200, 8
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := make(chan store.Commit, commits)
+	ended := make(chan error, 1)
+	go func() { ended <- e.Watch(ctx, start, func(c store.Commit) { seen <- c }) }()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range commits / writers {
+				if _, err := e.Commit(ctx, store.Tx{Writes: []store.Write{put(fmt.Sprintf("%d-%d", w, i), 0, "v")}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	names := map[string]bool{}
+	for i := range commits {
+		c := <-seen
+		if c.Revision != start+uint64(i)+1 || len(c.Writes) != 1 {
+			t.Fatalf("commit %d of the feed is revision %d with %d writes", i, c.Revision, len(c.Writes))
+		}
+		names[c.Writes[0].ID] = true
+	}
+	if len(names) != commits {
+		t.Errorf("the feed had %d of %d records", len(names), commits)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the feed ended with %v", err)
+	}
+}
+
+func conflict(t *testing.T, e store.Engine) {
+	a := commit(t, e, put("a", 0, "0"))
+	const writers = 16
+	var won sync.Map
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			_, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("a", a, fmt.Sprint(w))}})
+			switch {
+			case err == nil:
+				won.Store(w, true)
+			case !errors.Is(err, zone.ErrRetry):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	count := 0
+	won.Range(func(any, any) bool { count++; return true })
+	if count != 1 {
+		t.Errorf("%d of %d writers won", count, writers)
+	}
+}
+
+func closed(t *testing.T, e store.Engine) {
+	ended := make(chan error, 1)
+	_, start := records(t, e)
+	go func() { ended <- e.Watch(t.Context(), start, func(store.Commit) {}) }()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, store.ErrClosed) {
+		t.Errorf("the feed ended with %v", err)
+	}
+	if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("a", 0, "1")}}); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("commit: %v", err)
+	}
+}
+
+func cancelled(t *testing.T, e store.Engine) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Watch(ctx, 0, func(store.Commit) {}); err == nil {
+		t.Error("a feed that nobody wants goes on")
+	}
+}
