@@ -78,34 +78,51 @@ func (s *State) keysOf(z *zone.Zone) []*keymgmt.KeyRecord {
 
 // checkKeys opens the key sets that changes would lead to.
 func checkKeys(state *State, changes zone.Changes, open opener) error {
-	keys := map[string]*keymgmt.KeyRecord{}
+	put, deleted := map[string]*keymgmt.KeyRecord{}, map[string]bool{}
 	zones := map[zone.Name]*zone.Zone{}
+	concerns := func(k *keymgmt.KeyRecord) {
+		if z := state.Zone(k.Zone); z != nil && zones[k.Zone] == nil {
+			zones[k.Zone] = z
+		}
+	}
+	for _, ref := range changes.Deletes {
+		deleted[ref.ID] = ref.Kind == keymgmt.KindKey
+		if k := first[*keymgmt.KeyRecord](state, keymgmt.KindKey, ref.ID); k != nil && deleted[ref.ID] {
+			concerns(k)
+		}
+	}
 	for _, row := range changes.Puts {
 		switch r := row.(type) {
 		case *zone.Zone:
 			zones[r.Name] = r
 		case *keymgmt.KeyRecord:
-			keys[r.ID] = r
-			if z := state.Zone(r.Zone); z != nil && zones[r.Zone] == nil {
-				zones[r.Zone] = z
-			}
+			put[r.ID] = r
+			concerns(r)
+		}
+	}
+	for _, ref := range changes.Deletes {
+		if name, err := zone.ParseName(ref.ID); ref.Kind == zone.KindZone && err == nil {
+			delete(zones, name)
 		}
 	}
 	for _, z := range zones {
-		records := maps.Clone(keys)
-		for _, k := range state.keysOf(z) {
-			if records[k.ID] == nil {
-				records[k.ID] = k
-			}
-		}
-		maps.DeleteFunc(records, func(id string, k *keymgmt.KeyRecord) bool {
-			return k.ZoneID != z.ID || slices.Contains(changes.Deletes, k.Ref())
-		})
-		if _, err := open(z, slices.Collect(maps.Values(records))); err != nil {
+		if _, err := open(z, keysAfter(state, z, put, deleted)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keysAfter returns the keys that a zone will have.
+func keysAfter(state *State, z *zone.Zone, put map[string]*keymgmt.KeyRecord, deleted map[string]bool) []*keymgmt.KeyRecord {
+	records := maps.Clone(put)
+	for _, k := range state.keysOf(z) {
+		if records[k.ID] == nil && !deleted[k.ID] {
+			records[k.ID] = k
+		}
+	}
+	maps.DeleteFunc(records, func(_ string, k *keymgmt.KeyRecord) bool { return k.ZoneID != z.ID })
+	return slices.Collect(maps.Values(records))
 }
 
 // writer applies commits. It is owned by the feed.
@@ -117,16 +134,16 @@ type writer struct {
 
 func newWriter(db *memdb.MemDB, first *State, o Options) *writer { return &writer{db, first, o} }
 
-// apply returns the state after a commit, and the zones and hosts whose answers may differ in it.
-func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.Host) {
+// apply returns the state after a commit, and the zones and hosts whose answers may differ in it. With an error the
+// state stays as it was, and no later commit can be applied.
+func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.Host, err error) {
 	txn := w.db.Txn(true)
 	defer txn.Abort()
 	t := touched{zones: map[zone.Name]bool{}, keys: map[zone.Name]bool{}}
 	for _, write := range c.Writes {
 		row, old, err := w.write(txn, write, c.Revision)
 		if err != nil {
-			// Cannot be: the row was encoded by this version or loaded by it. Nothing of the commit is lost on disk.
-			panic(fmt.Sprintf("store: apply revision %d: %v", c.Revision, err))
+			return nil, nil, nil, err
 		}
 		t.note(old)
 		t.note(row)
@@ -138,7 +155,7 @@ func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.
 	}
 	zones, hosts = t.concerned(w.last, next)
 	w.last = next
-	return next, zones, hosts
+	return next, zones, hosts, nil
 }
 
 // write changes one row; a nil row was deleted or has no place in memory.

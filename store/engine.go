@@ -54,9 +54,9 @@ type Engine interface {
 	// Load visits all records as they are at one revision, which it returns: the records of a kind in the order of
 	// their ids. Damage is an error, never a record left out. The records' values are yield's to keep.
 	Load(ctx context.Context, yield func(Record) error) (revision uint64, err error)
-	// Watch calls apply with every commit after a revision, in order and without gaps, until ctx is done or the engine
-	// ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.
-	Watch(ctx context.Context, after uint64, apply func(Commit)) error
+	// Watch calls apply with every commit after a revision, in order and without gaps, until ctx is done, apply fails or
+	// the engine ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.
+	Watch(ctx context.Context, after uint64, apply func(Commit) error) error
 	// Commit writes tx. When it returns nil, tx is durable. With zone.ErrRetry a precondition did not hold and nothing
 	// was written; with ErrUnknown see there; with any other error nothing was written.
 	Commit(ctx context.Context, tx Tx) (revision uint64, err error)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
@@ -15,6 +16,9 @@ import (
 
 // maxPlans bounds how often one update is planned. Each time another commit has changed what it relied on.
 const maxPlans = 32
+
+// retryPatience is how long a plan that was overtaken waits for the state that has overtaken it.
+const retryPatience = 10 * time.Millisecond
 
 // Options are what a Store needs besides its engine. All are needed.
 type Options struct {
@@ -80,8 +84,11 @@ func (s *Store) Err() error {
 // follow owns w: what the feed brings, it makes the state.
 func (s *Store) follow(ctx context.Context, w *writer) {
 	defer close(s.done)
-	err := s.engine.Watch(ctx, s.State().Revision(), func(c Commit) {
-		state, zones, hosts := w.apply(c)
+	err := s.engine.Watch(ctx, s.State().Revision(), func(c Commit) error {
+		state, zones, hosts, err := w.apply(c)
+		if err != nil {
+			return fmt.Errorf("apply revision %d: %w", c.Revision, err)
+		}
 		s.state.Store(state) // before the epochs: see there
 		s.epochs.raise(state.revision, zones, hosts)
 		s.o.Metrics.revision.Set(float64(state.revision))
@@ -89,6 +96,7 @@ func (s *Store) follow(ctx context.Context, w *writer) {
 		defer s.mu.Unlock()
 		close(s.arrived)
 		s.arrived = make(chan struct{})
+		return nil
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,23 +133,26 @@ func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, err
 	return 0, fmt.Errorf("planned %d times: %w", maxPlans, zone.ErrRetry)
 }
 
-// newerThan waits for a state after the one that a plan was made from and that was not the newest.
+// newerThan waits for the state that has what a plan did not know of. It is most often on its way; a little later the plan
+// is made again all the same, so that no mistake in a plan makes its caller wait for ever.
 func (s *Store) newerThan(ctx context.Context, old *State) error {
-	for {
-		s.mu.Lock()
-		arrived := s.arrived
-		s.mu.Unlock()
-		if s.State() != old {
-			return nil
-		}
-		select {
-		case <-arrived:
-		case <-s.done:
-			return fmt.Errorf("the feed has ended: %w", errors.Join(s.Err(), ErrClosed))
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	s.mu.Lock()
+	arrived := s.arrived
+	s.mu.Unlock()
+	if s.State() != old {
+		return nil
 	}
+	patience := time.NewTimer(retryPatience)
+	defer patience.Stop()
+	select {
+	case <-arrived:
+	case <-patience.C:
+	case <-s.done:
+		return fmt.Errorf("the feed has ended: %w", errors.Join(s.Err(), ErrClosed))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // commit does what can fail, then the durable write, then waits for it to come back.

@@ -205,14 +205,16 @@ func (e *Engine) publish(commits []store.Commit, err error) {
 }
 
 // Watch implements store.Engine. What was committed before the engine was opened cannot be replayed.
-func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commit)) error {
+func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commit) error) error {
 	for {
 		commits, news, err := e.since(after)
 		if err != nil {
 			return err
 		}
 		for _, c := range commits {
-			apply(c)
+			if err := apply(c); err != nil {
+				return err
+			}
 			after = c.Revision
 		}
 		if len(commits) > 0 {

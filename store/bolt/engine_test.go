@@ -144,7 +144,7 @@ func TestWatchFromThePastIsAGap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := e.Watch(t.Context(), 1, func(store.Commit) { t.Error("a commit after the gap") })
+	err := e.Watch(t.Context(), 1, func(store.Commit) error { t.Error("a commit after the gap"); return nil })
 	if !errors.Is(err, store.ErrGap) {
 		t.Errorf("got %v", err)
 	}

@@ -34,6 +34,7 @@ func Contract(t *testing.T, open func(t *testing.T) store.Engine) {
 		"preconditions":                      preconditions,
 		"the feed has every commit in order": feed,
 		"only one of two that meet":          conflict,
+		"a feed that cannot be followed":     unfollowed,
 		"closed":                             closed,
 		"cancelled":                          cancelled,
 	} {
@@ -126,7 +127,7 @@ func feed(t *testing.T, e store.Engine) {
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(chan store.Commit, commits)
 	ended := make(chan error, 1)
-	go func() { ended <- e.Watch(ctx, start, func(c store.Commit) { seen <- c }) }()
+	go func() { ended <- e.Watch(ctx, start, func(c store.Commit) error { seen <- c; return nil }) }()
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
@@ -182,7 +183,7 @@ func conflict(t *testing.T, e store.Engine) {
 func closed(t *testing.T, e store.Engine) {
 	ended := make(chan error, 1)
 	_, start := records(t, e)
-	go func() { ended <- e.Watch(t.Context(), start, func(store.Commit) {}) }()
+	go func() { ended <- e.Watch(t.Context(), start, func(store.Commit) error { return nil }) }()
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,19 @@ func closed(t *testing.T, e store.Engine) {
 func cancelled(t *testing.T, e store.Engine) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Watch(ctx, 0, func(store.Commit) {}); err == nil {
+	if err := e.Watch(ctx, 0, func(store.Commit) error { return nil }); err == nil {
 		t.Error("a feed that nobody wants goes on")
+	}
+}
+
+func unfollowed(t *testing.T, e store.Engine) {
+	_, start := records(t, e)
+	commit(t, e, put("a", 0, "1"))
+	commit(t, e, put("b", 0, "1"))
+	broken := errors.New("broken")
+	calls := 0
+	err := e.Watch(t.Context(), start, func(store.Commit) error { calls++; return broken })
+	if !errors.Is(err, broken) || calls != 1 {
+		t.Errorf("%d calls, then %v", calls, err)
 	}
 }

@@ -133,7 +133,7 @@ func (m *Memory) wake() {
 }
 
 // Watch implements store.Engine.
-func (m *Memory) Watch(ctx context.Context, after uint64, apply func(store.Commit)) error {
+func (m *Memory) Watch(ctx context.Context, after uint64, apply func(store.Commit) error) error {
 	for {
 		m.mu.Lock()
 		log, news, failure, closed := m.log, m.news, m.failure, m.closed
@@ -143,7 +143,9 @@ func (m *Memory) Watch(ctx context.Context, after uint64, apply func(store.Commi
 			return failure
 		case after < uint64(len(log)):
 			for _, c := range log[after:] {
-				apply(c)
+				if err := apply(c); err != nil {
+					return err
+				}
 				after = c.Revision
 			}
 			continue

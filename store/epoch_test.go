@@ -1,0 +1,111 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// An epoch changes when an answer could, and provisioning one tenant does not disturb another one's.
+func TestEpochs(t *testing.T) {
+	w := provisioned(t)
+	w.putZone("o.mx.test.", nil)
+	w.putPool("drain", 7)
+	w.must(putTenant("other", "mx.test.", "fabrikam.com"))
+	apex, shard := zone.MustParseName("mx.test."), zone.MustParseName("o.mx.test.")
+	epochs := func() map[string]store.Epoch {
+		return map[string]store.Epoch{
+			"contoso": w.store.Epoch(apex, "contoso-com"), "fabrikam": w.store.Epoch(apex, "fabrikam-com"),
+			"mx": w.store.Epoch(apex, ""), "shard": w.store.Epoch(shard, ""),
+		}
+	}
+	all := []string{"contoso", "fabrikam", "mx", "shard"}
+	for _, c := range []struct {
+		what    string
+		do      func()
+		changed []string
+	}{
+		{"nothing", func() { w.must(putTenant("other", "mx.test.", "fabrikam.com")) }, nil},
+		{"another tenant", func() { w.must(putTenant("third", "mx.test.", "third.com")) }, nil},
+		{"DANE of the tenant", func() {
+			w.must(func(st *store.State) (zone.Changes, error) {
+				c, _, err := zone.PlanPatchTenant(st, "acme", zone.TenantPatch{DANE: new(bool)}, nil)
+				return c, err
+			})
+		}, []string{"contoso"}},
+		{"DANE of the domain", func() {
+			w.must(func(st *store.State) (zone.Changes, error) {
+				c, _, _, err := zone.PlanPatchDomain(st, "acme", "contoso.com", new(bool), nil)
+				return c, err
+			})
+		}, []string{"contoso"}},
+		{"revoked", func() {
+			w.must(func(st *store.State) (zone.Changes, error) {
+				c, _, err := zone.PlanRevokeTenant(st, "acme", now, func(*zone.Zone, zone.Name) time.Time { return now }, nil)
+				return c, err
+			})
+		}, []string{"contoso"}},
+		{"put again", func() { w.must(putTenant("acme", "", "contoso.com")) }, []string{"contoso"}},
+		{"domain dropped", func() { w.must(putTenant("acme", "")) }, []string{"contoso"}},
+		{"a pool", func() { w.putPool("default", 77) }, all},
+		{"the parent zone", func() { w.putZone("mx.test.", func(s *zone.ZoneSpec) { s.TTL.Host = 60 }) }, []string{"contoso", "fabrikam", "mx"}},
+		{"the shard, and so its delegation", func() { w.putZone("o.mx.test.", func(s *zone.ZoneSpec) { s.TTL.Host = 60 }) }, all},
+	} {
+		before := epochs()
+		c.do()
+		after := epochs()
+		for _, name := range all {
+			changed := false
+			for _, want := range c.changed {
+				changed = changed || name == want
+			}
+			if (before[name] != after[name]) != changed {
+				t.Errorf("%s: the epoch of %s: %v, then %v", c.what, name, before[name], after[name])
+			}
+		}
+	}
+}
+
+// Whoever takes the epoch, then the state, and finds the epoch unchanged later, has made its answer from the newest
+// state. Readers run against a writer; run with -race.
+func TestEpochBeforeState(t *testing.T) {
+	w := provisioned(t)
+	apex := zone.MustParseName("mx.test.")
+	stop := make(chan struct{})
+	stale := make(chan uint64, 1)
+	go func() {
+		defer close(stale)
+		for {
+			epoch := w.store.Epoch(apex, "contoso-com")
+			made := w.store.State().Pool("default").Revision
+			newest := w.store.State().Pool("default").Revision
+			if w.store.Epoch(apex, "contoso-com") == epoch && newest != made {
+				// The state may be newer than the epoch for the moment between the two publications; it must not stay so.
+				for w.store.Epoch(apex, "contoso-com") == epoch {
+					select {
+					case <-stop:
+						if w.store.Epoch(apex, "contoso-com") == epoch {
+							stale <- made
+						}
+						return
+					default:
+					}
+				}
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	for i := range 200 {
+		w.putPool("default", byte(2+i%200))
+	}
+	close(stop)
+	if made, found := <-stale; found {
+		t.Errorf("an answer made from pool revision %d still counts as current", made)
+	}
+}
