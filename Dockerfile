@@ -4,12 +4,14 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /mxseal ./cmd/mxseal
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /mxseal ./cmd/mxseal \
+    && mkdir -m 0700 /data
 
 FROM scratch
 COPY --from=build /mxseal /mxseal
-# Numeric, so that Kubernetes can tell that it is not root (runAsNonRoot). The data directory and the file of the
-# key-encryption key have to belong to it.
+# Numeric, so that Kubernetes can tell that it is not root (runAsNonRoot). The data directory belongs to it, and the file
+# of the key-encryption key has to.
+COPY --from=build --chown=65532:65532 /data /var/lib/mxseal
 USER 65532:65532
 # Port 53 needs CAP_NET_BIND_SERVICE (docker run --cap-add, or sysctl net.ipv4.ip_unprivileged_port_start=53).
 EXPOSE 53/udp 53/tcp 8053/tcp 9153/tcp
