@@ -19,9 +19,6 @@ const (
 	tcpWriteBuffer = 16 << 10
 )
 
-// errEmpty ends a connection: no DNS message has no octets.
-var errEmpty = errors.New("a message of length 0")
-
 // acceptTCP serves the connections of one listener, each in a goroutine of wg.
 func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, wg *sync.WaitGroup) {
 	var pause backoff
@@ -77,11 +74,8 @@ type tcpConn struct {
 func (c *tcpConn) serve() {
 	for {
 		packet, err := c.read()
-		if err != nil {
-			return
-		}
-		if !c.answer(packet) {
-			c.flush()
+		if err != nil || !c.answer(packet) {
+			c.flush() // what came before is answered
 			return
 		}
 		if len(c.out) >= tcpWriteBuffer || !c.hasNext() {
@@ -108,9 +102,6 @@ func (c *tcpConn) read() ([]byte, error) {
 		return nil, err
 	}
 	size := int(binary.BigEndian.Uint16(length))
-	if size == 0 {
-		return nil, errEmpty
-	}
 	if _, err := c.in.Discard(2); err != nil {
 		return nil, err
 	}

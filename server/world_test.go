@@ -32,6 +32,8 @@ type state struct {
 	pools   map[string]*zone.Pool
 	tenants map[string]*zone.Tenant
 	hosts   map[zone.Name]*zone.Host
+	// withoutDS: no zone wants its DS published yet.
+	withoutDS bool
 }
 
 func newState() *state {
@@ -51,6 +53,13 @@ func (s *state) Host(apex zone.Name, label string) *zone.Host {
 		return nil
 	}
 	return s.hosts[name]
+}
+
+func (s *state) DS(apex zone.Name) zone.RRset {
+	if s.withoutDS {
+		return zone.RRset{}
+	}
+	return s.Ring.DS(apex)
 }
 
 func (s *state) Tenants(after string, yield func(*zone.Tenant) bool) { each(s.tenants, after, yield) }
@@ -86,7 +95,7 @@ func each[K cmp.Ordered, T any](rows map[K]*T, after K, yield func(*T) bool) {
 
 // with returns a copy in which a change was made.
 func (s *state) with(change func(*state)) *state {
-	c := &state{s.Ring, maps.Clone(s.zones), maps.Clone(s.pools), maps.Clone(s.tenants), maps.Clone(s.hosts)}
+	c := &state{s.Ring, maps.Clone(s.zones), maps.Clone(s.pools), maps.Clone(s.tenants), maps.Clone(s.hosts), s.withoutDS}
 	change(c)
 	return c
 }

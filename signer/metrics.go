@@ -27,7 +27,7 @@ func newMetrics() *metrics {
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_signature_cache_evictions_total",
 			Help: "Signatures that were still usable and had to make room, by kind of name."}, []string{"names"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signing_errors_total",
-			Help: "RRsets that could not be signed. The answer was SERVFAIL."}),
+			Help: "RRsets that could not be signed: the answer was SERVFAIL, or the node is not ready."}),
 		byAlgorithm: map[zone.Algorithm]prometheus.Counter{},
 	}
 	for _, a := range []zone.Algorithm{zone.RSASHA256, zone.ECDSAP256SHA256, zone.ED25519} {

@@ -42,13 +42,16 @@ func Lookup(v View, keys Keys, name Name, typ Type) Answer {
 	if z == nil {
 		return Answer{Outcome: NotHere, Name: name}
 	}
+	// Without keys a zone has no DS either. For its parent to prove that would tell resolvers that the zone is unsigned.
+	usable := len(keys.Apex(z.Name)) > 0
 	if typ == TypeDS && name == z.Name {
 		if parent := Enclosing(v, name.Parent()); parent != nil {
 			z = parent
+			usable = usable && len(keys.Apex(z.Name)) > 0
 		}
 	}
 	a := Answer{Zone: z, Name: name}
-	if len(keys.Apex(z.Name)) == 0 {
+	if !usable {
 		a.Outcome = NoKeys
 		return a
 	}

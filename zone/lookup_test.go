@@ -343,6 +343,31 @@ func TestLookupWithoutKeys(t *testing.T) {
 	}
 }
 
+// keysBut are keys of all zones but one.
+type keysBut struct {
+	Keys
+	lost Name
+}
+
+func (k keysBut) Apex(apex Name) []RRset {
+	if apex == k.lost {
+		return nil
+	}
+	return k.Keys.Apex(apex)
+}
+
+// That the keys of a shard cannot be opened must not become a proof that it is unsigned.
+func TestLostKeysAreNotAnInsecureDelegation(t *testing.T) {
+	w := nested(t)
+	shard := MustParseName("o-v1.eu.mx.test.")
+	if a := Lookup(w, keysBut{w, shard}, shard, TypeDS); a.Outcome != NoKeys {
+		t.Errorf("DS of a shard without keys: %+v", a)
+	}
+	if a := Lookup(w, keysBut{w, shard}, MustParseName("eu.mx.test."), TypeA); a.Outcome != NoData {
+		t.Errorf("the parent itself: %+v", a)
+	}
+}
+
 // A host whose pool is missing is neither answered nor denied, and neither are the names below it. No plan
 // leads here; a damaged store could.
 func TestLookupBroken(t *testing.T) {
