@@ -49,7 +49,7 @@ func (l *loader) finish(revision uint64) (*State, error) {
 		return nil, l.err
 	}
 	l.txn.Commit()
-	s := snapshot(l.db, revision, &keymgmt.Ring{})
+	s := snapshot(l.db, revision, nil, &keymgmt.Ring{})
 	for _, z := range s.sorted {
 		set, err := l.open(z, s.keysOf(z))
 		if err != nil {
@@ -60,14 +60,14 @@ func (l *loader) finish(revision uint64) (*State, error) {
 	return s, nil
 }
 
-// snapshot is the state of a database, but for the key sets.
-func snapshot(db *memdb.MemDB, revision uint64, ring *keymgmt.Ring) *State {
-	s := &State{revision: revision, txn: db.Txn(false), zones: map[zone.Name]*zone.Zone{}, ring: ring}
-	visit(s, zone.KindZone, byID, "", func(z *zone.Zone) bool {
-		s.zones[z.Name] = z
-		s.sorted = append(s.sorted, z)
-		return true
-	})
+// snapshot is the state of a database, with key sets that are known already. So may be the zones; nil if not.
+func snapshot(db *memdb.MemDB, revision uint64, zones *zoneTable, ring *keymgmt.Ring) *State {
+	s := &State{revision: revision, txn: db.Txn(false), zoneTable: zones, ring: ring}
+	if zones == nil {
+		var sorted []*zone.Zone
+		visit(s, zone.KindZone, byID, "", func(z *zone.Zone) bool { sorted = append(sorted, z); return true })
+		s.zoneTable = newZoneTable(sorted)
+	}
 	return s
 }
 
@@ -149,7 +149,11 @@ func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.
 		t.note(row)
 	}
 	txn.Commit()
-	next = snapshot(w.db, c.Revision, w.last.ring)
+	table := w.last.zoneTable
+	if slices.ContainsFunc(c.Writes, func(write Write) bool { return write.Kind == zone.KindZone }) {
+		table = nil
+	}
+	next = snapshot(w.db, c.Revision, table, w.last.ring)
 	for apex := range t.keys {
 		next.ring = w.reopen(next, apex)
 	}

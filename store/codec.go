@@ -18,6 +18,10 @@ func Encode(c zone.Changes) (Tx, error) {
 		if err != nil {
 			return Tx{}, fmt.Errorf("encode %s %s: %w", ref.Kind, ref.ID, err)
 		}
+		// What cannot be read again would end the feed, and no node would start any more.
+		if _, err := decode(Record{ref.Kind, ref.ID, ref.Revision, value}); err != nil {
+			return Tx{}, fmt.Errorf("encode: %w", err)
+		}
 		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, value})
 	}
 	for _, ref := range c.Deletes {
@@ -28,7 +32,7 @@ func Encode(c zone.Changes) (Tx, error) {
 			tx.Writes = append(tx.Writes, Write{zone.KindOwner, string(claim.Owner), 0, []byte("{}")})
 		}
 	}
-	return tx, nil
+	return tx, tx.Check()
 }
 
 // decode turns a record back into a row. Guard records have none: the row is nil.

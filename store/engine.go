@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/mxseal/mxseal/zone"
 )
@@ -40,6 +42,28 @@ type Write struct {
 type Tx struct {
 	Requires []zone.Ref // records that must have these revisions; 0: that there must be none
 	Writes   []Write
+}
+
+// maxID is the largest length of a record's id, in octets.
+const maxID = 4096
+
+// Check refuses transactions that make no sense, which no engine may write: a record written twice, the deletion of one
+// that is required to be absent, ids that are empty, too long or have a zero octet.
+func (tx Tx) Check() error {
+	seen := make(map[zone.Ref]bool, len(tx.Writes))
+	for _, w := range tx.Writes {
+		record := zone.Ref{Kind: w.Kind, ID: w.ID}
+		switch {
+		case w.Kind == "" || w.ID == "" || len(w.ID) > maxID || strings.ContainsRune(w.ID, 0):
+			return fmt.Errorf("there can be no record %.80q of kind %q", w.ID, w.Kind)
+		case w.Value == nil && w.Expect == 0:
+			return fmt.Errorf("record %q of kind %q is to be deleted and not to be there", w.ID, w.Kind)
+		case seen[record]:
+			return fmt.Errorf("record %q of kind %q is to be written twice", w.ID, w.Kind)
+		}
+		seen[record] = true
+	}
+	return nil
 }
 
 // Commit is a transaction that was committed.

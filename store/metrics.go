@@ -9,6 +9,7 @@ type Metrics struct {
 	retries   prometheus.Counter
 	failures  prometheus.Counter
 	keyErrors prometheus.Counter
+	writable  prometheus.Gauge
 }
 
 // NewMetrics makes the metrics; the caller registers [Metrics.Collectors].
@@ -21,6 +22,8 @@ func NewMetrics() *Metrics {
 			Help: "Plans that had to be made again because the state had changed."}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_store_commit_failures_total",
 			Help: "Commits that failed for other reasons than a change of the state."}),
+		writable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_store_writable",
+			Help: "1 while changes are accepted; 0 after the engine has failed, until a restart. Answers go on from the last state."}),
 		keyErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_store_keyset_errors_total",
 			Help: "Key sets that could not be opened when a change of them arrived. The zone is answered with SERVFAIL."}),
 	}
@@ -28,5 +31,5 @@ func NewMetrics() *Metrics {
 
 // Collectors returns all metrics for registration.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.revision, m.commits, m.retries, m.failures, m.keyErrors}
+	return []prometheus.Collector{m.revision, m.commits, m.retries, m.failures, m.keyErrors, m.writable}
 }

@@ -14,10 +14,39 @@ import (
 // comes later, and is safe for concurrent use. It implements zone.View and zone.Keys.
 type State struct {
 	revision uint64
-	txn      *memdb.Txn               // a snapshot; never written
-	zones    map[zone.Name]*zone.Zone // all of them: there are few, and every question asks for one
-	sorted   []*zone.Zone             // by the text of their names
-	ring     *keymgmt.Ring
+	txn      *memdb.Txn // a snapshot; never written
+	*zoneTable
+	ring *keymgmt.Ring
+}
+
+// zoneTable is all zones: there are few, they hardly ever change, and every question asks for one and for what is below it.
+type zoneTable struct {
+	zones  map[zone.Name]*zone.Zone
+	sorted []*zone.Zone               // by the text of their names
+	shards map[zone.Name][]*zone.Zone // below each zone, in canonical order
+}
+
+func newZoneTable(sorted []*zone.Zone) *zoneTable {
+	t := &zoneTable{zones: map[zone.Name]*zone.Zone{}, sorted: sorted, shards: map[zone.Name][]*zone.Zone{}}
+	for _, z := range sorted {
+		t.zones[z.Name] = z
+	}
+	for _, z := range sorted {
+		t.shards[z.Name] = t.below(z.Name)
+	}
+	return t
+}
+
+// below returns the zones below a name, in canonical order.
+func (t *zoneTable) below(apex zone.Name) []*zone.Zone {
+	var below []*zone.Zone
+	for _, z := range t.sorted {
+		if z.Name != apex && z.Name.Within(apex) {
+			below = append(below, z)
+		}
+	}
+	slices.SortFunc(below, func(a, b *zone.Zone) int { return zone.CompareNames(a.Name, b.Name) })
+	return slices.Clip(below)
 }
 
 // Revision is that of the last commit the state contains.
@@ -28,14 +57,10 @@ func (s *State) Zone(apex zone.Name) *zone.Zone { return s.zones[apex] }
 
 // Shards implements zone.View.
 func (s *State) Shards(apex zone.Name) []*zone.Zone {
-	var below []*zone.Zone
-	for _, z := range s.sorted {
-		if z.Name != apex && z.Name.Within(apex) {
-			below = append(below, z)
-		}
+	if s.zones[apex] == nil {
+		return s.below(apex)
 	}
-	slices.SortFunc(below, func(a, b *zone.Zone) int { return zone.CompareNames(a.Name, b.Name) })
-	return below
+	return s.shards[apex]
 }
 
 // Zones implements zone.View.

@@ -36,6 +36,7 @@ type Store struct {
 	epochs *epochs
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the feed has ended
+	turn   chan struct{} // holds one entry while an update makes its plan again
 
 	mu      sync.Mutex    // guards what follows
 	arrived chan struct{} // closed and replaced at every new state
@@ -45,7 +46,7 @@ type Store struct {
 // Start loads everything from an engine, opens the keys of every zone and follows the feed from there. The store owns the
 // engine from then on; if Start fails, the caller still does.
 func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
-	s := &Store{o: o, engine: e, epochs: newEpochs(), done: make(chan struct{}), arrived: make(chan struct{})}
+	s := &Store{o: o, engine: e, epochs: newEpochs(), done: make(chan struct{}), turn: make(chan struct{}, 1), arrived: make(chan struct{})}
 	l := newLoader(o.Open)
 	revision, err := e.Load(ctx, l.add)
 	if err != nil {
@@ -57,6 +58,7 @@ func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
 	}
 	s.state.Store(first)
 	o.Metrics.revision.Set(float64(revision))
+	o.Metrics.writable.Set(1)
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go s.follow(ctx, newWriter(l.db, first, o))
 	return s, nil
@@ -98,17 +100,27 @@ func (s *Store) follow(ctx context.Context, w *writer) {
 		s.arrived = make(chan struct{})
 		return nil
 	})
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	s.o.Metrics.writable.Set(0)
+	s.o.Log.Error("the engine has failed: no changes until a restart; answers go on from the last state", "revision", s.State().Revision(), "error", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !errors.Is(err, context.Canceled) {
-		s.err = err
-	}
+	s.err = err
 }
 
 // Update runs plan on the newest state and commits what it returns. When it returns without error, the commit is durable
 // and State has it. If what the plan relied on has changed meanwhile, the plan is made again; in the end the error is
-// zone.ErrRetry. Errors of plan are returned as they are. Empty changes are not committed.
+// zone.ErrRetry. Errors of plan are returned as they are. Empty changes are not committed. A plan must not wait for another
+// update.
 func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, error)) (revision uint64, err error) {
+	var mine bool
+	defer func() {
+		if mine {
+			<-s.turn
+		}
+	}()
 	for range maxPlans {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -126,11 +138,36 @@ func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, err
 			return revision, err
 		}
 		s.o.Metrics.retries.Inc()
+		if !mine {
+			if err := s.takeTurn(ctx); err != nil {
+				return 0, err
+			}
+			mine = true
+		}
 		if err := s.newerThan(ctx, state); err != nil {
 			return 0, err
 		}
 	}
 	return 0, fmt.Errorf("planned %d times: %w", maxPlans, zone.ErrRetry)
+}
+
+// takeTurn waits until no other update makes its plan again; who has the turn gives it back with a receive. Of the plans
+// that change one row and meet in one write to the disk only one can win. Without turns all others would meet again, and
+// the last ones give up, on a slow disk more than on a fast one.
+func (s *Store) takeTurn(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-s.done:
+		return s.ended()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ended is the error of an update that the feed will not bring.
+func (s *Store) ended() error {
+	return fmt.Errorf("the feed has ended: %w", errors.Join(s.Err(), ErrClosed))
 }
 
 // newerThan waits for the state that has what a plan did not know of. It is most often on its way; a little later the plan
@@ -148,7 +185,7 @@ func (s *Store) newerThan(ctx context.Context, old *State) error {
 	case <-arrived:
 	case <-patience.C:
 	case <-s.done:
-		return fmt.Errorf("the feed has ended: %w", errors.Join(s.Err(), ErrClosed))
+		return s.ended()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -96,8 +96,9 @@ func (n *node) current() server.State {
 	return nil
 }
 
-// run loads the state and serves until ctx is done or a part fails; it closes the node. loaded is called when
-// everything is there, before the API is open.
+// run loads the state and serves until ctx is done or a listener fails; it closes the node. loaded is called when
+// everything is there, before the API is open. A store that fails does not end it: to answer from the last state is
+// better than not to answer.
 func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
 	g, ctx := errgroup.WithContext(ctx)
@@ -117,12 +118,7 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 		g.Go(func() error { return serveHTTP(ctx, n.api, admin) })
 		n.log.Info("serving", "version", version(), "dns", n.dns.Addrs(), "api", n.api.Addr().String(), "metrics", n.metrics.Addr().String(),
 			"revision", n.store.State().Revision())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-n.store.Done():
-			return fmt.Errorf("the store has failed: %w", n.store.Err())
-		}
+		return nil
 	})
 	return g.Wait()
 }

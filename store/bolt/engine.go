@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -29,9 +31,12 @@ type Engine struct {
 	ended    chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex // guards what follows
+	newest  uint64     // revision
 	tail    []store.Commit
 	news    chan struct{} // closed and replaced at every change of tail
 	failure error         // why there will be no more commits
+	broken  bool          // bbolt has panicked in a write and may hold its own locks
+	closed  bool
 }
 
 type request struct {
@@ -50,22 +55,22 @@ func Open(dir string) (*Engine, error) {
 	if !Exists(dir) {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNoData)
 	}
-	if err := checkPages(path); err != nil {
-		return nil, err
-	}
-	db, err := open(path, false)
+	db, err := open(path, existing)
 	if err != nil {
 		return nil, err
 	}
 	var m meta
-	err = func() (err error) {
-		defer guard(&err)
-		return db.View(func(tx *bbolt.Tx) error { m, err = readMeta(tx); return err })
-	}()
+	err = guarded(func() error {
+		return db.View(func(tx *bbolt.Tx) (err error) { m, err = readMeta(tx); return err })
+	})
+	if err == nil {
+		err = removeCopies(dir)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
-	e := &Engine{db: db, requests: make(chan request, maxBatch), closing: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{})}
+	e := &Engine{db: db, newest: m.Revision,
+		requests: make(chan request, maxBatch), closing: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{})}
 	go e.write(m)
 	return e, nil
 }
@@ -81,6 +86,9 @@ func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (uint
 
 // Commit implements store.Engine. A transaction that was taken up is waited for: what became of it must be told.
 func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
+	if err := checkTx(tx); err != nil {
+		return 0, err
+	}
 	answer := make(chan reply, 1)
 	select {
 	case e.requests <- request{tx, answer}:
@@ -102,6 +110,16 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	}
 }
 
+// checkTx refuses what must not get into a batch, where it would fail for all who share the write to the disk.
+func checkTx(tx store.Tx) error {
+	for _, w := range tx.Writes {
+		if w.Kind == metaBucket {
+			return fmt.Errorf("there can be no record of kind %q", w.Kind)
+		}
+	}
+	return tx.Check()
+}
+
 func (e *Engine) ending() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -115,6 +133,7 @@ func (e *Engine) ending() error {
 // the disk. While the disk is busy the next ones gather.
 func (e *Engine) write(m meta) {
 	defer close(e.ended)
+	debug.SetPanicOnFault(true) // a page that cannot be read must not end the program, which answers from memory
 	for {
 		var all []request
 		select {
@@ -156,6 +175,9 @@ func (e *Engine) writeBatch(m meta, all []request) (commits []store.Commit, repl
 	}
 	defer func() {
 		if p := recover(); p != nil {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.broken = true
 			commits, replies, next, err = fail(fmt.Errorf("%w: bbolt: %v", store.ErrUnknown, p))
 		}
 	}()
@@ -197,6 +219,7 @@ func (e *Engine) publish(commits []store.Commit, err error) {
 		e.failure = err
 	}
 	e.tail = append(e.tail, commits...)
+	e.newest += uint64(len(commits))
 	if extra := len(e.tail) - maxTail; extra > 0 {
 		e.tail = append([]store.Commit(nil), e.tail[extra:]...)
 	}
@@ -236,45 +259,60 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 func (e *Engine) since(after uint64) ([]store.Commit, <-chan struct{}, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i, c := range e.tail {
-		if c.Revision > after {
-			if c.Revision != after+1 {
-				return nil, nil, fmt.Errorf("after revision %d: %w", after, store.ErrGap)
-			}
-			return e.tail[i:len(e.tail):len(e.tail)], e.news, nil
-		}
+	oldest := e.newest - uint64(len(e.tail)) + 1 // revision of the first of the tail
+	if after+1 < oldest || after > e.newest {
+		return nil, nil, fmt.Errorf("after revision %d: %w", after, store.ErrGap)
 	}
-	return nil, e.news, nil
+	return slices.Clip(e.tail[after+1-oldest:]), e.news, nil
 }
 
-// Lead implements store.Engine: the lock on the file makes its owner the leader, and the revision only grows.
-func (e *Engine) Lead(context.Context) (uint64, error) {
-	var m meta
-	err := e.db.View(func(tx *bbolt.Tx) (err error) { m, err = readMeta(tx); return err })
-	return m.Revision + 1, err
-}
+// Lead implements store.Engine: the lock on the file makes its owner the leader. The token is the revision of an empty
+// commit, so that two terms have different ones even if nothing was written in between.
+func (e *Engine) Lead(ctx context.Context) (uint64, error) { return e.Commit(ctx, store.Tx{}) }
 
-// Backup implements store.Engine: the copy is a database file. Writers go on meanwhile.
-func (e *Engine) Backup(w io.Writer) error {
-	return e.db.View(func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(w)
-		return err
+// Backup implements store.Engine: the copy is a database file. It is first made beside the database, because a
+// transaction of bbolt that waits for a slow reader makes all writers wait, and checked, because a backup that cannot be
+// restored is none. With any of these errors nothing was sent.
+func (e *Engine) Backup(w io.Writer) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(e.db.Path()), fileName+copySuffix+"*") // of mode 0600
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	err = guarded(func() error {
+		return e.db.View(func(tx *bbolt.Tx) error { _, err := tx.WriteTo(f); return err })
 	})
+	if err != nil {
+		return fmt.Errorf("back up %s: %w", e.db.Path(), err)
+	}
+	if _, err := check(f.Name()); err != nil {
+		return fmt.Errorf("back up: the copy: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("send the backup: %w", err)
+	}
+	return nil
 }
 
 // Close ends the writer and closes the file.
 func (e *Engine) Close() error {
-	select {
-	case <-e.ended:
-	default:
+	e.mu.Lock()
+	first := !e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if first {
 		close(e.closing)
-		<-e.ended
 	}
-	err := e.db.Close()
-	if errors.Is(err, os.ErrClosed) {
+	<-e.ended
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.broken { // bbolt would wait for a lock that nobody gives back; the end of the process does it
 		return nil
 	}
-	return err
+	return e.db.Close()
 }
 
 // batch applies transactions within one of bbolt's.

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -57,7 +59,7 @@ func Exists(dir string) bool {
 // rows. It appears complete or not at all.
 func Create(dir string, rows ...zone.Row) error {
 	return appear(dir, func(path string) error {
-		db, err := open(path, false)
+		db, err := open(path, empty)
 		if err != nil {
 			return err
 		}
@@ -143,10 +145,7 @@ func Restore(dir string, r io.Reader) (revision uint64, err error) {
 
 // check reads everything in a file.
 func check(path string) (revision uint64, err error) {
-	if err := checkPages(path); err != nil {
-		return 0, err
-	}
-	db, err := open(path, true)
+	db, err := open(path, copied)
 	if err != nil {
 		return 0, err
 	}
@@ -154,16 +153,35 @@ func check(path string) (revision uint64, err error) {
 	return m.Revision, errors.Join(err, db.Close())
 }
 
-// open opens a file with bbolt.
-func open(path string, readOnly bool) (db *bbolt.DB, err error) {
-	defer guard(&err)
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-		// The list of free pages is kept in the file: to rebuild it, bbolt walks all pages in a goroutine of its own,
-		// where a damaged one would end the program.
-		Timeout: lockWait, ReadOnly: readOnly, FreelistType: bbolt.FreelistMapType,
+// state says what a file that is to be opened is.
+type state int
+
+const (
+	empty    state = iota // to become a database
+	existing              // the database
+	copied                // of a database; only to be read
+)
+
+// open opens a file with bbolt. The file must be there.
+func open(path string, is state) (db *bbolt.DB, err error) {
+	var file *os.File
+	err = guarded(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			// The list of free pages is kept in the file: to rebuild it, bbolt walks all pages in a goroutine of its own,
+			// where a damaged one would end the program.
+			ReadOnly: is == copied, FreelistType: bbolt.FreelistMapType, Timeout: lockWait,
+			OpenFile: func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+				file, err = openFile(path, flag&^os.O_CREATE, mode, is)
+				return file, err
+			},
+		})
+		return err
 	})
+	if err != nil && file != nil {
+		file.Close() // bbolt has done it unless it panicked; then the file would stay locked
+	}
 	switch {
-	case errors.Is(err, berrors.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout): // unless this system lets us lock, see lock
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
 		return nil, fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
@@ -173,26 +191,66 @@ func open(path string, readOnly bool) (db *bbolt.DB, err error) {
 	return db, nil
 }
 
-// guard turns what bbolt panics with into an error. It is to be deferred.
-func guard(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+// openFile opens a file for bbolt, which locks it and maps it into memory at once. What is in it has to be checked before
+// that, and under the lock: who looks at a file that another process writes sees damage.
+func openFile(path string, flag int, mode os.FileMode, is state) (*os.File, error) {
+	f, err := os.OpenFile(path, flag, mode)
+	if err != nil || is == empty {
+		return f, err
 	}
+	if err = lock(f); err == nil {
+		err = checkPages(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// guarded runs what reads through bbolt. Its panics become errors, and so do pages of the file that cannot be read.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+		}
+	}()
+	return f()
+}
+
+// copySuffix begins what follows the name of the database in those of the copies that backups make beside it.
+const copySuffix = ".copy-"
+
+// removeCopies removes what backups have left in a directory when the process was killed. The caller has the lock.
+func removeCopies(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), fileName+copySuffix) {
+			if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // load visits all records in a file and checks them.
 func load(ctx context.Context, db *bbolt.DB, yield func(store.Record) error) (m meta, err error) {
-	defer guard(&err)
-	err = db.View(func(tx *bbolt.Tx) error {
-		if m, err = readMeta(tx); err != nil {
-			return err
-		}
-		for kind, count := range m.Counts {
-			if err := loadBucket(ctx, tx, kind, count, m.Revision, yield); err != nil {
+	err = guarded(func() error {
+		return db.View(func(tx *bbolt.Tx) (err error) {
+			if m, err = readMeta(tx); err != nil {
 				return err
 			}
-		}
-		return nil
+			for kind, count := range m.Counts {
+				if err := loadBucket(ctx, tx, kind, count, m.Revision, yield); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 	return m, err
 }

@@ -46,18 +46,13 @@ type pages struct {
 
 // checkPages returns nil if bbolt can work with a file: all pages are there, each belongs to one thing, and everything in
 // them lies within them and in order. What the records say is not looked at.
-func checkPages(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func checkPages(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	if err := walkPages(f, info.Size()); err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func FuzzPages(f *testing.F) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		db, err := open(path, true)
+		db, err := open(path, copied)
 		if err != nil {
 			return
 		}

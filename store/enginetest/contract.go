@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -35,6 +36,8 @@ func Contract(t *testing.T, open func(t *testing.T) store.Engine) {
 		"the feed has every commit in order": feed,
 		"only one of two that meet":          conflict,
 		"a feed that cannot be followed":     unfollowed,
+		"nonsense":                           nonsense,
+		"terms":                              terms,
 		"closed":                             closed,
 		"cancelled":                          cancelled,
 	} {
@@ -212,5 +215,36 @@ func unfollowed(t *testing.T, e store.Engine) {
 	err := e.Watch(t.Context(), start, func(store.Commit) error { calls++; return broken })
 	if !errors.Is(err, broken) || calls != 1 {
 		t.Errorf("%d calls, then %v", calls, err)
+	}
+}
+
+func nonsense(t *testing.T, e store.Engine) {
+	a := commit(t, e, put("a", 0, "1"))
+	for name, writes := range map[string][]store.Write{
+		"no id":                    {put("", 0, "2")},
+		"no kind":                  {{ID: "x", Value: []byte("2")}},
+		"twice":                    {put("x", 0, "2"), put("x", 0, "3")},
+		"put and removed":          {put("a", a, "2"), remove("a", a)},
+		"removal of what is not":   {remove("x", 0)},
+		"an id with a zero octet":  {put("x\x00y", 0, "2")},
+		"an id without a good end": {put(strings.Repeat("x", 1<<16), 0, "2")},
+	} {
+		if _, err := e.Commit(t.Context(), store.Tx{Writes: writes}); err == nil || errors.Is(err, zone.ErrRetry) || errors.Is(err, store.ErrUnknown) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	expect(t, e, fmt.Sprintf("a=1@%d", a))
+	if next := commit(t, e, put("b", 0, "4")); next != a+1 {
+		t.Errorf("nonsense took a revision: %d after %d", next, a)
+	}
+}
+
+func terms(t *testing.T, e store.Engine) {
+	first, err := e.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := e.Lead(t.Context()); err != nil || second <= first {
+		t.Errorf("token %d after %d, %v", second, first, err)
 	}
 }

@@ -85,6 +85,9 @@ func (m *Memory) Load(_ context.Context, yield func(store.Record) error) (uint64
 
 // Commit implements store.Engine.
 func (m *Memory) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
+	if err := tx.Check(); err != nil {
+		return 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -161,11 +164,7 @@ func (m *Memory) Watch(ctx context.Context, after uint64, apply func(store.Commi
 }
 
 // Lead implements store.Engine.
-func (m *Memory) Lead(context.Context) (uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return uint64(len(m.log)) + 1, nil
-}
+func (m *Memory) Lead(ctx context.Context) (uint64, error) { return m.Commit(ctx, store.Tx{}) }
 
 // Backup implements store.Engine: a JSON array of records.
 func (m *Memory) Backup(w io.Writer) error {
