@@ -186,6 +186,9 @@ func TestFailedCommits(t *testing.T) {
 				if err := w.store.Err(); !errors.Is(err, store.ErrUnknown) {
 					t.Errorf("the feed ended with %v", err)
 				}
+				if !strings.Contains(w.log.String(), "no changes until a restart") {
+					t.Errorf("the log does not tell: %s", w.log.String())
+				}
 			}
 			w.restart()
 			st := w.store.State()
