@@ -45,7 +45,7 @@ func initialize(cfg conf.Config, now time.Time) (file string, err error) {
 		return "", err
 	}
 	if bolt.Exists(cfg.DataDir) {
-		return "", fmt.Errorf("%s has a database already; nothing was changed", cfg.DataDir)
+		return "", fmt.Errorf("%s has a database already; nothing was changed", cfg.DataDir) // nor a key or token made
 	}
 	vault, err := openOrCreateVault(cfg.Keys.KEK)
 	if err != nil {

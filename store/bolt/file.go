@@ -91,7 +91,7 @@ func first(db *bbolt.DB, id string, rows []zone.Row) error {
 func appear(dir string, make func(path string) error) error {
 	path := filepath.Join(dir, fileName)
 	if Exists(dir) {
-		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+		return fmt.Errorf("%s has a database already; nothing was changed: %w", dir, fs.ErrExist)
 	}
 	temp, err := os.CreateTemp(dir, fileName+".new-*") // of mode 0600
 	if err != nil {
