@@ -257,7 +257,10 @@ func (p *placement) exchangeHosts(old *Tenant) error {
 			}
 			field = "domains[" + strconv.Itoa(i) + "]"
 		}
-		if _, err := p.claim(field, o, true); err != nil {
+		// The switch of a domain is not in the request: a tenant that comes back finds its domains as it left them.
+		h := HostOf(p.v, o)
+		dane := h == nil || h.Tenant != p.t.ID || h.DANE
+		if _, err := p.claim(field, o, dane); err != nil {
 			return err
 		}
 	}

@@ -692,3 +692,22 @@ func TestReturnOfAZone(t *testing.T) {
 		}
 	}
 }
+
+// A domain's own DANE switch is not in the body of a tenant: revoking the tenant and putting it again leaves it.
+func TestDomainSwitchOutlivesRevocation(t *testing.T) {
+	w := newWorld(t)
+	w.zone(mx, zoneSpec(mx))
+	w.tenant("acme", tenantSpec("contoso.com", "fabrikam.com"))
+	changes, _, _, err := PlanPatchDomain(w, "acme", "contoso.com", new(bool), nil)
+	w.apply(changes, err)
+	w.revoke("acme")
+	w.tenant("acme", tenantSpec("contoso.com", "fabrikam.com"))
+	if w.host("contoso.com").DANE || !w.host("fabrikam.com").DANE {
+		t.Errorf("DANE of the domains: %v, %v", w.host("contoso.com").DANE, w.host("fabrikam.com").DANE)
+	}
+	w.revoke("acme")
+	w.tenant("other", tenantSpec("contoso.com"))
+	if !w.host("contoso.com").DANE {
+		t.Error("another tenant has got the switch of the one before")
+	}
+}
