@@ -54,15 +54,12 @@ type Vault interface {
 
 // Options are the parts that an API is made from. All are needed.
 type Options struct {
-	Store Store
-	Vault Vault
-	// LastExpiration tells the latest expiration that any signature over data at name, issued until now, can
-	// have.
-	LastExpiration func(z *zone.Zone, name zone.Name, now time.Time) time.Time
-	Now            func() time.Time
-	Log            *slog.Logger
-	Metrics        *Metrics
-	Version        string // of the program, for the OpenAPI document
+	Store   Store
+	Vault   Vault
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics *Metrics
+	Version string // of the program, for the OpenAPI document
 }
 
 // Limits of one API. They bound what a client can make the server do at the same time and for how long.
@@ -85,7 +82,7 @@ type API struct {
 
 // New builds the API.
 func New(o Options) (*API, error) {
-	if o.Store == nil || o.Vault == nil || o.LastExpiration == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
+	if o.Store == nil || o.Vault == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
 		return nil, errors.New("the API needs all of its parts")
 	}
 	a := &API{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxConcurrent)}

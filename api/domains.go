@@ -36,7 +36,7 @@ func (a *API) answerDomain(tenant string, d zone.Domain, status int) (answer[Ten
 	}
 	out := TenantDomain{Domain: showDomain(st, t, d), Tenant: t.ID, Revision: t.Revision}
 	if t.State == zone.Revoked {
-		out.Forget = showForget(t.Revocation)
+		out.Forget = showForget(t.Withdrawn)
 	}
 	return answer[TenantDomain]{status: status, revision: t.Revision, body: out}, nil
 }
@@ -107,7 +107,7 @@ func (a *API) removeDomain(c *call, _ nothing) (answer[TenantDomain], error) {
 	err = a.update(c, func(st State) (zone.Changes, error) {
 		var changes zone.Changes
 		var err error
-		changes, _, released, err = zone.PlanRemoveDomain(st, tenant, d, c.now, a.expirations(c), c.match.against(domainRevision(st, tenant, d)))
+		changes, _, released, err = zone.PlanRemoveDomain(st, tenant, d, a.Now(), c.match.against(domainRevision(st, tenant, d)))
 		return changes, err
 	})
 	if err != nil {

@@ -63,8 +63,8 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// signatureLife is how long the signatures of the fake signer last.
-const signatureLife = 9 * time.Hour
+// signatureLife is how long signatures last by default.
+const signatureLife = 8 * time.Hour
 
 // newHandler builds an API over store.
 func newHandler(t *testing.T, store api.Store, c *clock, log io.Writer) *api.API {
@@ -72,9 +72,6 @@ func newHandler(t *testing.T, store api.Store, c *clock, log io.Writer) *api.API
 	a, err := api.New(api.Options{
 		Store: store, Vault: memVault{}, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
 		Log: slog.New(slog.NewTextHandler(log, nil)),
-		LastExpiration: func(_ *zone.Zone, _ zone.Name, now time.Time) time.Time {
-			return now.Add(signatureLife)
-		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,8 @@ type Tenant struct {
 	Revision uint64 `json:"revision"`
 }
 
-// Forget bounds how long answers given before a withdrawal can still have effect.
+// Forget bounds how long answers given before a withdrawal can still have effect. On a tenant it is that of everything that
+// was ever withdrawn from it, and absent if nothing was.
 type Forget struct {
 	CachesForgetBy time.Time `json:"caches_forget_by,omitzero" doc:"honest resolvers have let go of the records"`
 	ReplayEndsBy   time.Time `json:"replay_ends_by,omitzero" doc:"no validator accepts a recorded answer any more"`
@@ -95,8 +96,8 @@ func showTenant(v zone.View, t *zone.Tenant) Tenant {
 	for _, d := range t.Domains {
 		out.Domains = append(out.Domains, showDomain(v, t, d))
 	}
-	if t.State == zone.Revoked {
-		out.Forget = showForget(t.Revocation)
+	if t.Withdrawn != (zone.Forget{}) {
+		out.Forget = showForget(t.Withdrawn)
 	}
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
@@ -73,7 +72,7 @@ func (a *API) putTenant(c *call, body TenantSpec) (answer[Tenant], error) {
 	err = a.update(c, func(st State) (zone.Changes, error) {
 		current := tenantRevision(st, id)
 		created = current == 0
-		changes, _, err := zone.PlanPutTenant(st, id, spec, c.match.against(current))
+		changes, _, err := zone.PlanPutTenant(st, id, spec, a.Now(), c.match.against(current))
 		return changes, inRequestOrder(err, spec.Domains)
 	})
 	if err != nil {
@@ -101,7 +100,7 @@ func inRequestOrder(err error, request []zone.Domain) error {
 func (a *API) patchTenant(c *call, body TenantPatch) (answer[Tenant], error) {
 	id := c.path("tenant")
 	err := a.update(c, func(st State) (zone.Changes, error) {
-		changes, _, err := zone.PlanPatchTenant(st, id, body.parse(), c.match.against(tenantRevision(st, id)))
+		changes, _, err := zone.PlanPatchTenant(st, id, body.parse(), a.Now(), c.match.against(tenantRevision(st, id)))
 		return changes, err
 	})
 	if err != nil {
@@ -113,19 +112,11 @@ func (a *API) patchTenant(c *call, body TenantPatch) (answer[Tenant], error) {
 func (a *API) revokeTenant(c *call, _ nothing) (answer[Tenant], error) {
 	id := c.path("tenant")
 	err := a.update(c, func(st State) (zone.Changes, error) {
-		changes, _, err := zone.PlanRevokeTenant(st, id, c.now, a.expirations(c), c.match.against(tenantRevision(st, id)))
+		changes, _, err := zone.PlanRevokeTenant(st, id, a.Now(), c.match.against(tenantRevision(st, id)))
 		return changes, err
 	})
 	if err != nil {
 		return answer[Tenant]{}, err
 	}
 	return a.answerTenant(id, 0)
-}
-
-// expirations binds the time of a request to what is known about issued signatures. Until all nodes have heard
-// of a withdrawal they go on signing, and may begin another window.
-func (a *API) expirations(c *call) zone.Expirations {
-	return func(z *zone.Zone, name zone.Name) time.Time {
-		return a.LastExpiration(z, name, c.now.Add(z.Keys.PropagationDelay))
-	}
 }

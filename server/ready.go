@@ -15,7 +15,7 @@ const maxProbes = 32
 var errNotLoaded = errors.New("the state is not loaded yet")
 
 // Ready returns nil if queries are answered as they should be: each zone can sign, now and not just from memory, and
-// its signatures are good; the keys' own signatures are good; and the SOA of a zone, asked for like a client does,
+// its signatures are good; those over the keys and over the DS of its shards are good; and the SOA of a zone, asked for like a client does,
 // comes with good signatures. Of many zones each call looks at some, in turn. The error names every zone with a
 // fault.
 func (s *Server) Ready() error {
@@ -68,7 +68,13 @@ func (s *Server) checkSigning(state State, z *zone.Zone) error {
 		return err
 	}
 	denial := s.Signer.Denial(zone.Answer{Outcome: zone.NoName, Zone: z, Name: name, Types: []zone.Type{zone.TypeNXNAME}})
-	for _, set := range append([]zone.RRset{denial}, ks.Apex()...) {
+	sets := append([]zone.RRset{denial}, ks.Apex()...)
+	for _, shard := range state.Shards(z.Name) {
+		if a := zone.Lookup(state, state, shard.Name, zone.TypeDS); a.Outcome == zone.Positive && a.Zone == z {
+			sets = append(sets, a.RRset)
+		}
+	}
+	for _, set := range sets {
 		sigs, err := s.Signer.Sign(ks, z, set, s.Now())
 		if err != nil {
 			return err

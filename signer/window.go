@@ -60,12 +60,6 @@ func (w window) outlives(ttl uint32, now time.Time) bool {
 	return !now.Add(need).After(time.Unix(w.expiration, 0))
 }
 
-// LastExpiration returns the latest expiration of any signature over tenant data or a denial at name that was
-// issued until now under the zone's present policy. Windows do not go back: it is that of the present one.
-func LastExpiration(z *zone.Zone, name zone.Name, now time.Time) time.Time {
-	return time.Unix(windowAt(z.Signature, zone.TypeNSEC, name, now).expiration, 0).UTC()
-}
-
 // signatureTime reads an inception or expiration field. The field counts modulo 2^32 (RFC 4034 §3.1.5, serial
 // number arithmetic of RFC 1982): the moment nearest to now is meant.
 func signatureTime(field uint32, now time.Time) time.Time {

@@ -70,20 +70,6 @@ func TestWindowsOfNamesAreSpread(t *testing.T) {
 	}
 }
 
-func TestLastExpirationIsThatOfTheNewestSignature(t *testing.T) {
-	z := testZone(zone.ED25519)
-	ks, s := testKeys(t, z), New(Options{CacheEntries: 10})
-	set := addresses(t, "acme.mx.test.", 300, "192.0.2.1")
-	for d := time.Duration(0); d < 3*time.Hour; d += 7 * time.Minute {
-		at := now.Add(d)
-		signed := mustSign(t, s, ks, z, set, at)
-		field := uint32(signed.Sigs[0][8])<<24 | uint32(signed.Sigs[0][9])<<16 | uint32(signed.Sigs[0][10])<<8 | uint32(signed.Sigs[0][11])
-		if got := LastExpiration(z, set.Name(), at); !got.Equal(signatureTime(field, at)) {
-			t.Fatalf("LastExpiration %s, signature %s", got, signatureTime(field, at))
-		}
-	}
-}
-
 // Fields count modulo 2^32 (RFC 4034 §3.1.5): also across the wrap in 2106.
 func TestSignatureTimeAcrossTheWrap(t *testing.T) {
 	wrap := time.Unix(1<<32, 0)

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/zone"
@@ -31,7 +30,7 @@ func TestEpochs(t *testing.T) {
 		{"another tenant", func() { w.must(putTenant("third", "mx.test.", "third.com")) }, nil},
 		{"DANE of the tenant", func() {
 			w.must(func(st *store.State) (zone.Changes, error) {
-				c, _, err := zone.PlanPatchTenant(st, "acme", zone.TenantPatch{DANE: new(bool)}, nil)
+				c, _, err := zone.PlanPatchTenant(st, "acme", zone.TenantPatch{DANE: new(bool)}, now, nil)
 				return c, err
 			})
 		}, []string{"contoso"}},
@@ -43,7 +42,7 @@ func TestEpochs(t *testing.T) {
 		}, []string{"contoso"}},
 		{"revoked", func() {
 			w.must(func(st *store.State) (zone.Changes, error) {
-				c, _, err := zone.PlanRevokeTenant(st, "acme", now, func(*zone.Zone, zone.Name) time.Time { return now }, nil)
+				c, _, err := zone.PlanRevokeTenant(st, "acme", now, nil)
 				return c, err
 			})
 		}, []string{"contoso"}},

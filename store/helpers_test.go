@@ -119,7 +119,7 @@ func putTenant(id, apex string, domains ...zone.Domain) func(*store.State) (zone
 		if apex != "" {
 			spec.Zone = zone.MustParseName(apex)
 		}
-		c, _, err := zone.PlanPutTenant(st, id, spec, nil)
+		c, _, err := zone.PlanPutTenant(st, id, spec, now, nil)
 		return c, err
 	}
 }

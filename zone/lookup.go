@@ -144,7 +144,9 @@ func apexRecords(z *Zone) []RRset {
 func delegationRecords(z, shard *Zone, keys Keys) []RRset {
 	ns := apexRecords(shard)[1]
 	ns.ttl = z.TTL.NS
-	return compact(ns, keys.DS(shard.Name))
+	ds := keys.DS(shard.Name)
+	ds.ttl = z.TTL.NS // as a record of this zone, signed by its policy
+	return compact(ns, ds)
 }
 
 func nameserverAddresses(z *Zone, name Name) []RRset {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // askedTypes are the types that are served, their neighbours, the meta types, and some of other windows.
@@ -149,7 +150,7 @@ func tenantStates() map[string]func(w *world) (pool string, dane bool) {
 			return "default", true
 		},
 		"domain removed": func(w *world) (string, bool) {
-			c, _, _, err := PlanRemoveDomain(w, "acme", "contoso.com", now, never, nil)
+			c, _, _, err := PlanRemoveDomain(w, "acme", "contoso.com", now, nil)
 			w.apply(c, err)
 			return "", false
 		},
@@ -354,6 +355,21 @@ func (k keysBut) Apex(apex Name) []RRset {
 		return nil
 	}
 	return k.Keys.Apex(apex)
+}
+
+// The records of a zone cut have the TTL of the zone above it, whose policy they are signed by.
+func TestDelegationHasTheTTLOfTheParent(t *testing.T) {
+	w := nested(t)
+	shard := MustParseName("o-v1.eu.mx.test.")
+	spec := w.Zone(shard).ZoneSpec
+	spec.TTL.NS, spec.Signature.Lifetime = 86400, 72*time.Hour
+	w.zone(shard, spec)
+	if a := Lookup(w, w, shard, TypeDS); a.Outcome != Positive || a.RRset.TTL() != w.Zone(mx).TTL.NS {
+		t.Errorf("outcome %d, TTL %d", a.Outcome, a.RRset.TTL())
+	}
+	if a := Lookup(w, w, shard, TypeNS); a.RRset.TTL() != 86400 {
+		t.Errorf("the zone's own NS have TTL %d", a.RRset.TTL())
+	}
 }
 
 // That the keys of a shard cannot be opened must not become a proof that it is unsigned.

@@ -169,9 +169,8 @@ type world struct {
 }
 
 var (
-	mx    = MustParseName("mx.test.")
-	now   = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
-	never = func(*Zone, Name) time.Time { return time.Time{} }
+	mx  = MustParseName("mx.test.")
+	now = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
 )
 
 func emptyWorld(t *testing.T) *world {
@@ -225,14 +224,14 @@ func (w *world) dropZone(apex Name) {
 
 func (w *world) tenant(id string, spec TenantSpec) *Tenant {
 	w.t.Helper()
-	c, _, err := PlanPutTenant(w, id, spec, nil)
+	c, _, err := PlanPutTenant(w, id, spec, now, nil)
 	w.apply(c, err)
 	return w.Tenant(id)
 }
 
 func (w *world) patch(id string, patch TenantPatch) {
 	w.t.Helper()
-	c, _, err := PlanPatchTenant(w, id, patch, nil)
+	c, _, err := PlanPatchTenant(w, id, patch, now, nil)
 	w.apply(c, err)
 }
 
@@ -243,7 +242,7 @@ func (w *world) suspend(id string) {
 
 func (w *world) revoke(id string) {
 	w.t.Helper()
-	c, _, err := PlanRevokeTenant(w, id, now, never, nil)
+	c, _, err := PlanRevokeTenant(w, id, now, nil)
 	w.apply(c, err)
 }
 

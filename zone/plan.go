@@ -25,50 +25,38 @@ func newer(a, b time.Time) time.Time {
 	return b
 }
 
-// Expirations tells the latest expiration of any signature that is issued for a name of z until all nodes have
-// heard of a change made now.
-type Expirations func(z *Zone, name Name) time.Time
-
-// forget bounds the after-life of the answers given for hosts (RFC 7671 §11 and §13): a resolver keeps a
-// record for its TTL after the last node has heard of the change; an attacker keeps a signature until it
-// expires, and validators forgive a skew beyond that.
-func forget(v View, hosts []*Host, now time.Time, issued Expirations) Forget {
+// forget bounds the after-life of the answers given for hosts (RFC 7671 §11 and §13): a resolver keeps a record for its
+// TTL after the last node has heard of the change; an attacker keeps a signature until it expires, and validators forgive
+// a skew beyond that. Whatever was signed at a host or below it, under whatever pool, was signed before that node heard, in
+// a window that had begun.
+func forget(v View, hosts []*Host, now time.Time) Forget {
 	f := Forget{CachesForgetBy: now, ReplayEndsBy: now}
 	for _, h := range hosts {
 		z := v.Zone(h.Zone)
 		if z == nil {
 			continue
 		}
-		ttl := time.Duration(max(z.TTL.Host, z.TTL.Negative)) * time.Second
-		f.CachesForgetBy = newer(f.CachesForgetBy, now.Add(z.Keys.PropagationDelay+ttl))
-		f.CachesForgetBy = newer(f.CachesForgetBy, z.Legacy.CachedUntil)
-		for _, name := range servedNames(v, z, h) {
-			f.ReplayEndsBy = newer(f.ReplayEndsBy, issued(z, name).Add(ValidatorSkew))
-		}
-		f.ReplayEndsBy = newer(f.ReplayEndsBy, z.Legacy.SignedUntil.Add(ValidatorSkew))
+		heard := now.Add(z.Keys.PropagationDelay)
+		f = f.orLater(Forget{heard.Add(z.cachedFor()), heard.Add(z.Signature.replayedFor())}).
+			orLater(Forget{z.Legacy.CachedUntil, z.Legacy.ReplayedUntil})
 	}
 	return f
 }
 
-// servedNames lists the names with records of a host: itself and, for each port, its TLSA names. What is
-// suspended now was served from the tenant's own pool before, and the other way round.
-func servedNames(v View, z *Zone, h *Host) []Name {
-	names := []Name{h.Name()}
-	pools := []*Pool{v.Pool(z.DrainPool)}
-	if t := v.Tenant(h.Tenant); t != nil {
-		pools = append(pools, v.Pool(t.Pool))
-	}
-	for _, pool := range pools {
-		if pool == nil {
-			continue
-		}
-		for _, port := range pool.TLSAPorts {
-			if n, err := TLSAName(h.Name(), port); err == nil {
-				names = append(names, n)
-			}
-		}
-	}
-	return names
+// orLater returns the later of both times of two bounds.
+func (f Forget) orLater(g Forget) Forget {
+	return Forget{newer(f.CachesForgetBy, g.CachesForgetBy), newer(f.ReplayEndsBy, g.ReplayEndsBy)}
+}
+
+// cachedFor is how long resolvers keep what is said about a host.
+func (z *Zone) cachedFor() time.Duration {
+	return time.Duration(max(z.TTL.Host, z.TTL.Negative)) * time.Second
+}
+
+// replayedFor is how long a signature that is made now can be used against us: its lifetime, and what validators forgive
+// beyond it. Unbound, the most forgiving, adds a tenth of the validity period, at least an hour and at most a day.
+func (p SignaturePolicy) replayedFor() time.Duration {
+	return p.Lifetime + min(max((p.Lifetime+p.Backdate)/10, time.Hour), 24*time.Hour)
 }
 
 // HostOf returns the host of an owner, nil if it never got one. After a zone was deleted an owner may have

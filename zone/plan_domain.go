@@ -52,19 +52,18 @@ func PlanPatchDomain(v View, tenant string, d Domain, dane *bool, ifMatch *uint6
 }
 
 // PlanRemoveDomain withdraws one domain of a tenant. Asked again, it returns the host as it was released.
-func PlanRemoveDomain(v View, tenant string, d Domain, now time.Time, issued Expirations, ifMatch *uint64) (Changes, *Tenant, *Host, error) {
+func PlanRemoveDomain(v View, tenant string, d Domain, now time.Time, ifMatch *uint64) (Changes, *Tenant, *Host, error) {
 	if h := HostOf(v, DomainOwner(d)); h != nil && h.Tenant == "" && h.Released != nil && h.Released.From == tenant {
 		return Changes{}, v.Tenant(tenant), h, nil
 	}
-	old, h, err := ownedDomain(v, tenant, d, ifMatch)
+	old, _, err := ownedDomain(v, tenant, d, ifMatch)
 	if err != nil {
 		return Changes{}, nil, nil, err
 	}
 	t := old.clone()
 	t.Domains = slices.DeleteFunc(t.Domains, func(o Domain) bool { return o == d })
 	p := newPlacement(v, t)
-	f := forget(v, []*Host{h}, now, issued)
-	free := p.release(DomainOwner(d), &f)
+	free := p.release(DomainOwner(d), old, now)
 	p.c.Puts = append(p.c.Puts, t)
 	return p.c, t, free, nil
 }

@@ -29,7 +29,7 @@ type TenantPatch struct {
 
 // PlanPutTenant creates or replaces a tenant. A revoked tenant comes back as active. The zone of a tenant
 // never changes; a suspended one stays suspended.
-func PlanPutTenant(v View, id string, spec TenantSpec, ifMatch *uint64) (Changes, *Tenant, error) {
+func PlanPutTenant(v View, id string, spec TenantSpec, now time.Time, ifMatch *uint64) (Changes, *Tenant, error) {
 	if err := spec.check(id); err != nil {
 		return Changes{}, nil, err
 	}
@@ -37,7 +37,7 @@ func PlanPutTenant(v View, id string, spec TenantSpec, ifMatch *uint64) (Changes
 	t := &Tenant{ID: id, DisplayName: spec.DisplayName, Pool: spec.Pool, Zone: spec.Zone, DANE: spec.DANE,
 		Smarthost: spec.Smarthost, State: Active, Domains: sortedDomains(spec.Domains)}
 	if old != nil {
-		t.Revision = old.Revision
+		t.Revision, t.Withdrawn = old.Revision, old.Withdrawn
 		if old.State == Suspended {
 			t.State = Suspended
 		}
@@ -54,7 +54,7 @@ func PlanPutTenant(v View, id string, spec TenantSpec, ifMatch *uint64) (Changes
 	if err := p.placeIn(old); err != nil {
 		return Changes{}, nil, err
 	}
-	if err := p.exchangeHosts(old); err != nil {
+	if err := p.exchangeHosts(old, now); err != nil {
 		return Changes{}, nil, err
 	}
 	return p.finish(old)
@@ -103,7 +103,7 @@ func chooseZone(v View, id string) *Zone {
 }
 
 // PlanPatchTenant changes single fields of a tenant, and suspends or resumes it.
-func PlanPatchTenant(v View, id string, patch TenantPatch, ifMatch *uint64) (Changes, *Tenant, error) {
+func PlanPatchTenant(v View, id string, patch TenantPatch, now time.Time, ifMatch *uint64) (Changes, *Tenant, error) {
 	old, err := liveTenant(v, id, ifMatch)
 	if err != nil {
 		return Changes{}, nil, err
@@ -118,7 +118,7 @@ func PlanPatchTenant(v View, id string, patch TenantPatch, ifMatch *uint64) (Cha
 			return Changes{}, nil, err
 		}
 	}
-	if err := p.exchangeHosts(old); err != nil {
+	if err := p.exchangeHosts(old, now); err != nil {
 		return Changes{}, nil, err
 	}
 	return p.finish(old)
@@ -150,7 +150,7 @@ func (patch TenantPatch) apply(t *Tenant) error {
 
 // PlanRevokeTenant makes all hosts of a tenant disappear, by one write. It is idempotent and final until
 // the tenant is put again; its hosts stay reserved for their owners.
-func PlanRevokeTenant(v View, id string, now time.Time, issued Expirations, ifMatch *uint64) (Changes, *Tenant, error) {
+func PlanRevokeTenant(v View, id string, now time.Time, ifMatch *uint64) (Changes, *Tenant, error) {
 	old := v.Tenant(id)
 	if old == nil {
 		return Changes{}, nil, refuse(ErrNotFound, "tenant", "there is no tenant %q", id)
@@ -163,7 +163,7 @@ func PlanRevokeTenant(v View, id string, now time.Time, issued Expirations, ifMa
 	}
 	t := old.clone()
 	t.State = Revoked
-	t.Revocation = forget(v, hostsOf(v, old), now, issued)
+	t.Withdrawn = old.Withdrawn.orLater(forget(v, hostsOf(v, old), now))
 	return Changes{Puts: []Row{t}}, t, nil
 }
 
@@ -234,7 +234,7 @@ func (p *placement) placeIn(old *Tenant) error {
 
 // exchangeHosts claims the hosts that the tenant gains and releases those that it loses. The hosts of a
 // revoked tenant count as lost: each is claimed again or released.
-func (p *placement) exchangeHosts(old *Tenant) error {
+func (p *placement) exchangeHosts(old *Tenant, now time.Time) error {
 	before := map[Owner]bool{} // whether the tenant holds it still
 	after := p.t.Owners()
 	if old != nil {
@@ -242,7 +242,7 @@ func (p *placement) exchangeHosts(old *Tenant) error {
 		for _, o := range old.Owners() {
 			before[o] = old.State != Revoked
 			if gone[o] {
-				p.release(o, nil)
+				p.release(o, old, now)
 			}
 		}
 	}
@@ -355,17 +355,19 @@ func (p *placement) reserved(z *Zone, label string) bool {
 }
 
 // release gives up the host of an owner, if the tenant has it. A tenant that was revoked may have it in a zone
-// that is gone: it must not be there again when the zone is.
-func (p *placement) release(o Owner, f *Forget) (released *Host) {
+// that is gone: it must not be there again when the zone is. What was revoked with the tenant was withdrawn then.
+func (p *placement) release(o Owner, old *Tenant, now time.Time) (released *Host) {
 	for _, h := range p.v.HostsOf(o) {
 		if h.Tenant != p.t.ID {
 			continue
 		}
-		free := *h
-		free.Tenant = ""
-		if f != nil {
-			free.Released = &Release{From: p.t.ID, Forget: *f}
+		f := old.Withdrawn
+		if old.State != Revoked {
+			f = forget(p.v, []*Host{h}, now)
 		}
+		p.t.Withdrawn = p.t.Withdrawn.orLater(f)
+		free := *h
+		free.Tenant, free.Released = "", &Release{From: p.t.ID, Forget: f}
 		p.c.Puts = append(p.c.Puts, &free)
 		released = &free
 	}

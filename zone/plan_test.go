@@ -32,13 +32,13 @@ func TestPlansWriteOnce(t *testing.T) {
 	acme := func(w *world) { drained(w); w.tenant("acme", tenantSpec("a.com", "b.com")) }
 	tenant := func(spec TenantSpec) func(w *world) (Changes, error) {
 		return func(w *world) (Changes, error) {
-			c, _, err := PlanPutTenant(w, "acme", spec, nil)
+			c, _, err := PlanPutTenant(w, "acme", spec, now, nil)
 			return c, err
 		}
 	}
 	patch := func(p TenantPatch) func(w *world) (Changes, error) {
 		return func(w *world) (Changes, error) {
-			c, _, err := PlanPatchTenant(w, "acme", p, nil)
+			c, _, err := PlanPatchTenant(w, "acme", p, now, nil)
 			return c, err
 		}
 	}
@@ -74,7 +74,7 @@ func TestPlansWriteOnce(t *testing.T) {
 		"suspend":                   {acme, patch(TenantPatch{State: new(Suspended)}), []string{row}},
 		"resume":                    {func(w *world) { acme(w); w.suspend("acme") }, patch(TenantPatch{State: new(Active)}), []string{row}},
 		"revoke": {acme, func(w *world) (Changes, error) {
-			c, _, err := PlanRevokeTenant(w, "acme", now, never, nil)
+			c, _, err := PlanRevokeTenant(w, "acme", now, nil)
 			return c, err
 		}, []string{row}},
 		"put a domain": {acme, func(w *world) (Changes, error) {
@@ -98,7 +98,7 @@ func TestPlansWriteOnce(t *testing.T) {
 			return c, err
 		}, nil},
 		"remove a domain": {acme, func(w *world) (Changes, error) {
-			c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, never, nil)
+			c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, nil)
 			return c, err
 		}, []string{hostA, row}},
 		"put a pool": {drained, func(w *world) (Changes, error) {
@@ -174,20 +174,20 @@ func TestIfMatch(t *testing.T) {
 		}, nil, func(w *world) uint64 { return w.revision + 1 }},
 		"tenant": {
 			func(w *world, m *uint64) (Changes, error) {
-				c, _, err := PlanPutTenant(w, "acme", tenantSpec(), m)
+				c, _, err := PlanPutTenant(w, "acme", tenantSpec(), now, m)
 				return c, err
 			},
 			func(w *world, m *uint64) (Changes, error) {
-				c, _, err := PlanPutTenant(w, "new", tenantSpec(), m)
+				c, _, err := PlanPutTenant(w, "new", tenantSpec(), now, m)
 				return c, err
 			},
 			func(w *world) uint64 { return w.Tenant("acme").Revision }},
 		"tenant patch": {func(w *world, m *uint64) (Changes, error) {
-			c, _, err := PlanPatchTenant(w, "acme", TenantPatch{DANE: new(false)}, m)
+			c, _, err := PlanPatchTenant(w, "acme", TenantPatch{DANE: new(false)}, now, m)
 			return c, err
 		}, nil, func(w *world) uint64 { return w.Tenant("acme").Revision }},
 		"revocation": {func(w *world, m *uint64) (Changes, error) {
-			c, _, err := PlanRevokeTenant(w, "acme", now, never, m)
+			c, _, err := PlanRevokeTenant(w, "acme", now, m)
 			return c, err
 		}, nil, func(w *world) uint64 { return w.Tenant("acme").Revision }},
 		"domain": {
@@ -204,7 +204,7 @@ func TestIfMatch(t *testing.T) {
 			return c, err
 		}, nil, func(w *world) uint64 { return w.Tenant("acme").Revision }},
 		"domain removal": {func(w *world, m *uint64) (Changes, error) {
-			c, _, _, err := PlanRemoveDomain(w, "acme", "contoso.com", now, never, m)
+			c, _, _, err := PlanRemoveDomain(w, "acme", "contoso.com", now, m)
 			return c, err
 		}, nil, func(w *world) uint64 { return w.Tenant("acme").Revision }},
 	}
@@ -243,13 +243,13 @@ func TestIfMatchOfWhatIsDone(t *testing.T) {
 	w := newWorld(t)
 	w.tenant("acme", tenantSpec("a.com", "b.com"))
 	old := w.Tenant("acme").Revision
-	c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, never, &old)
+	c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, &old)
 	w.apply(c, err)
-	if c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, never, &old); err != nil || !c.IsEmpty() {
+	if c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, &old); err != nil || !c.IsEmpty() {
 		t.Errorf("domain: %v, %v", puts(c), err)
 	}
 	w.revoke("acme")
-	if c, _, err := PlanRevokeTenant(w, "acme", now, never, &old); err != nil || !c.IsEmpty() {
+	if c, _, err := PlanRevokeTenant(w, "acme", now, &old); err != nil || !c.IsEmpty() {
 		t.Errorf("tenant: %v, %v", puts(c), err)
 	}
 }
@@ -262,12 +262,12 @@ func TestRefusals(t *testing.T) {
 		return func(w *world) (Changes, error) {
 			spec := tenantSpec()
 			change(&spec)
-			c, _, err := PlanPutTenant(w, id, spec, nil)
+			c, _, err := PlanPutTenant(w, id, spec, now, nil)
 			return c, err
 		}
 	}
 	patch := func(id string, p TenantPatch) func(w *world) (Changes, error) {
-		return func(w *world) (Changes, error) { c, _, err := PlanPatchTenant(w, id, p, nil); return c, err }
+		return func(w *world) (Changes, error) { c, _, err := PlanPatchTenant(w, id, p, now, nil); return c, err }
 	}
 	putDomain := func(id string, d Domain) func(w *world) (Changes, error) {
 		return func(w *world) (Changes, error) { c, _, _, err := PlanPutDomain(w, id, d, true, nil); return c, err }
@@ -313,7 +313,7 @@ func TestRefusals(t *testing.T) {
 		"domain of another, by patch": {nil, func(w *world) (Changes, error) {
 			spec := tenantSpec("contoso.com")
 			spec.Smarthost = true
-			c, _, err := PlanPutTenant(w, "new", spec, nil)
+			c, _, err := PlanPutTenant(w, "new", spec, now, nil)
 			return c, err
 		}, ErrConflict, "domains[0]"},
 		"domain of a suspended one": {func(w *world) { w.suspend("acme") }, putTenant("new", domains("contoso.com")), ErrConflict, "domains[0]"},
@@ -342,7 +342,7 @@ func TestRefusals(t *testing.T) {
 		}, putDomain("acme", "free.com"), ErrNoDrainPool, "state"},
 
 		"revocation of nobody": {nil, func(w *world) (Changes, error) {
-			c, _, err := PlanRevokeTenant(w, "nobody", now, never, nil)
+			c, _, err := PlanRevokeTenant(w, "nobody", now, nil)
 			return c, err
 		}, ErrNotFound, "tenant"},
 
@@ -360,15 +360,15 @@ func TestRefusals(t *testing.T) {
 			return c, err
 		}, ErrNotFound, "domain"},
 		"removal of another's domain": {nil, func(w *world) (Changes, error) {
-			c, _, _, err := PlanRemoveDomain(w, "rival", "contoso.com", now, never, nil)
+			c, _, _, err := PlanRemoveDomain(w, "rival", "contoso.com", now, nil)
 			return c, err
 		}, ErrNotFound, "domain"},
 		"removal of an unknown domain": {nil, func(w *world) (Changes, error) {
-			c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, never, nil)
+			c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, nil)
 			return c, err
 		}, ErrNotFound, "domain"},
 		"removal from a revoked one": {nil, func(w *world) (Changes, error) {
-			c, _, _, err := PlanRemoveDomain(w, "gone", "gone.com", now, never, nil)
+			c, _, _, err := PlanRemoveDomain(w, "gone", "gone.com", now, nil)
 			return c, err
 		}, ErrConflict, "tenant"},
 
@@ -629,7 +629,7 @@ func TestHostsAreForEver(t *testing.T) {
 	w.tenant("acme", TenantSpec{Pool: "default", Zone: mx, DANE: true, Domains: []Domain{"a.com"}})
 	first := w.host("a.com").Name()
 	remove := func(id string) {
-		c, _, _, err := PlanRemoveDomain(w, id, "a.com", now, never, nil)
+		c, _, _, err := PlanRemoveDomain(w, id, "a.com", now, nil)
 		w.apply(c, err)
 	}
 	remove("acme")
@@ -642,7 +642,7 @@ func TestHostsAreForEver(t *testing.T) {
 	if h := w.host("a.com"); h.Name() != first || h.Tenant != "acme" {
 		t.Errorf("taken back: %+v", h)
 	}
-	if c, _, err := PlanPutTenant(w, "other", tenantSpec("a.com"), nil); !errors.Is(err, ErrConflict) {
+	if c, _, err := PlanPutTenant(w, "other", tenantSpec("a.com"), now, nil); !errors.Is(err, ErrConflict) {
 		t.Errorf("the revoked tenant takes it again: %+v, %v", c, err)
 	}
 	w.tenant("other", tenantSpec())
@@ -681,7 +681,7 @@ func TestReturnOfAZone(t *testing.T) {
 		w.zone(mx, zoneSpec(mx))
 		checkName(t, w, w, old, nil)
 		if len(domains) > 0 {
-			c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, never, nil)
+			c, _, _, err := PlanRemoveDomain(w, "acme", "a.com", now, nil)
 			w.apply(c, err)
 			for h := range w.Hosts {
 				checkName(t, w, w, h.Name(), nil)

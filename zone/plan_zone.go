@@ -31,11 +31,10 @@ func PlanPutZone(v View, apex Name, spec ZoneSpec, now time.Time, newID string, 
 func (z *Zone) legacyAfter(next ZoneSpec, now time.Time) Legacy {
 	l := z.Legacy
 	if next.TTL.Host < z.TTL.Host || next.TTL.Negative < z.TTL.Negative {
-		ttl := time.Duration(max(z.TTL.Host, z.TTL.Negative)) * time.Second
-		l.CachedUntil = newer(l.CachedUntil, now.Add(z.Keys.PropagationDelay+ttl).UTC())
+		l.CachedUntil = newer(l.CachedUntil, now.Add(z.Keys.PropagationDelay+z.cachedFor()).UTC())
 	}
 	if next.Signature != z.Signature { // nodes that have not heard of the change sign by the old policy
-		l.SignedUntil = newer(l.SignedUntil, now.Add(z.Keys.PropagationDelay+z.Signature.Lifetime).UTC())
+		l.ReplayedUntil = newer(l.ReplayedUntil, now.Add(z.Keys.PropagationDelay+z.Signature.replayedFor()).UTC())
 	}
 	return l
 }

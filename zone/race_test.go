@@ -154,15 +154,15 @@ func (w *world) finish(p plan, c Changes, err error) error {
 }
 
 func planTenant(id string, spec TenantSpec) plan {
-	return func(v View) (Changes, error) { c, _, err := PlanPutTenant(v, id, spec, nil); return c, err }
+	return func(v View) (Changes, error) { c, _, err := PlanPutTenant(v, id, spec, now, nil); return c, err }
 }
 
 func planPatch(id string, patch TenantPatch) plan {
-	return func(v View) (Changes, error) { c, _, err := PlanPatchTenant(v, id, patch, nil); return c, err }
+	return func(v View) (Changes, error) { c, _, err := PlanPatchTenant(v, id, patch, now, nil); return c, err }
 }
 
 func planRevoke(id string) plan {
-	return func(v View) (Changes, error) { c, _, err := PlanRevokeTenant(v, id, now, never, nil); return c, err }
+	return func(v View) (Changes, error) { c, _, err := PlanRevokeTenant(v, id, now, nil); return c, err }
 }
 
 func planPutDomain(id string, d Domain) plan {
@@ -175,7 +175,7 @@ func planPatchDomain(id string, d Domain, dane bool) plan {
 
 func planRemoveDomain(id string, d Domain) plan {
 	return func(v View) (Changes, error) {
-		c, _, _, err := PlanRemoveDomain(v, id, d, now, never, nil)
+		c, _, _, err := PlanRemoveDomain(v, id, d, now, nil)
 		return c, err
 	}
 }

@@ -30,7 +30,7 @@ type Tenant struct {
 	Smarthost   bool     `json:"smarthost,omitempty"`
 	State       State    `json:"state"`
 	Domains     []Domain `json:"domains,omitempty"` // sorted; what the tenant owns now
-	Revocation  Forget   `json:"revocation"`        // of a revoked tenant
+	Withdrawn   Forget   `json:"withdrawn"`         // of all that was ever withdrawn from the tenant; zero if nothing was
 	Revision    uint64   `json:"-"`                 // of the last write, 0 before the first
 }
 

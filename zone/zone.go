@@ -11,7 +11,6 @@ import (
 // served, so that a resolver that caches it and has a slow clock never holds an expired one.
 const (
 	SignatureReserve = time.Hour
-	ValidatorSkew    = time.Hour // the least that Unbound forgives at both ends of a window
 	minBackdate      = time.Hour
 	maxLifetime      = 30 * 24 * time.Hour
 	maxTTL           = 86400
@@ -121,7 +120,8 @@ type Zone struct {
 // Legacy remembers how long records and signatures made under earlier, longer policies stay usable.
 type Legacy struct {
 	CachedUntil time.Time `json:"cached_until"` // caches may hold records served with an earlier, larger TTL
-	SignedUntil time.Time `json:"signed_until"` // the last expiration issued with an earlier, longer lifetime
+	// Validators may accept signatures made with an earlier, longer lifetime.
+	ReplayedUntil time.Time `json:"replayed_until"`
 }
 
 // DefaultZoneSpec returns the defaults of design §6 for a zone.
@@ -161,7 +161,10 @@ func (s ZoneSpec) check(apex Name) error {
 	if apex.IsRoot() || len(apex.Wire()) > MaxNameLen-apexReserve {
 		errs.add("zone", "must not be the root and must leave %d octets for the names below it", apexReserve)
 	}
-	if s.Hostmaster.IsZero() || s.Hostmaster.IsRoot() {
+	if !isPlain(apex) {
+		errs.add("zone", plainRule)
+	}
+	if s.Hostmaster.IsZero() || s.Hostmaster.IsRoot() || s.Hostmaster.FirstLabel() == "*" {
 		errs.add("hostmaster", "must be a mailbox in the form of a domain name")
 	}
 	s.checkNameservers(&errs, apex)
@@ -182,6 +185,21 @@ func (s ZoneSpec) check(apex Name) error {
 	return errs.err()
 }
 
+const plainRule = "must have letters, digits, hyphens and underscores alone"
+
+// isPlain reports whether a name can be a zone or a host. A wildcard, above all, must not be: a signature over its records
+// fits every name that it stands for.
+func isPlain(n Name) bool {
+	for _, label := range labelsOf(n) {
+		for i := range len(label) {
+			if c := label[i]; !alphanumeric(c) && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (s ZoneSpec) checkNameservers(errs *FieldErrors, apex Name) {
 	if len(s.Nameservers) == 0 || len(s.Nameservers) > maxNameservers {
 		errs.add("nameservers", "must have 1 to %d entries", maxNameservers)
@@ -193,6 +211,8 @@ func (s ZoneSpec) checkNameservers(errs *FieldErrors, apex Name) {
 		switch {
 		case ns.Name.IsZero() || ns.Name.IsRoot():
 			errs.add(field+".name", "must be a host name")
+		case !isPlain(ns.Name):
+			errs.add(field+".name", plainRule)
 		case seen[ns.Name]:
 			errs.add(field+".name", "is given twice")
 		case inside && len(ns.Addresses) == 0:

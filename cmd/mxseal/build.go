@@ -141,7 +141,7 @@ func (n *node) newAPI() (*http.Server, error) {
 	m := api.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
 	a, err := api.New(api.Options{
-		Store: apiStore{n.store}, Vault: n.vault, LastExpiration: signer.LastExpiration, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
+		Store: apiStore{n.store}, Vault: n.vault, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
 	})
 	if err != nil {
 		return nil, err
