@@ -77,6 +77,7 @@ type API struct {
 	huma  huma.API
 	spec  []byte         // the OpenAPI document
 	slots chan struct{}  // one entry for each request at work
+	copy  chan struct{}  // one entry while a backup is made: each takes as much disk as the database
 	dummy *keymgmt.Token // what the secrets of unknown tokens are compared with
 }
 
@@ -85,7 +86,7 @@ func New(o Options) (*API, error) {
 	if o.Store == nil || o.Vault == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
 		return nil, errors.New("the API needs all of its parts")
 	}
-	a := &API{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxConcurrent)}
+	a := &API{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxConcurrent), copy: make(chan struct{}, 1)}
 	var err error
 	if _, a.dummy, err = o.Vault.NewToken(keymgmt.ScopeRead, "", time.Time{}, o.Now()); err != nil {
 		return nil, err

@@ -41,6 +41,12 @@ func (a *API) backupRoute() {
 
 // backup streams the copy. An error after the first octet can only be told by leaving the trailer out.
 func (a *API) backup(w http.ResponseWriter, c *call) error {
+	select {
+	case a.copy <- struct{}{}:
+		defer func() { <-a.copy }()
+	default:
+		return errBusy
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Trailer", BackupDigest)

@@ -63,6 +63,7 @@ var kinds = []struct {
 	{zone.ErrNoDrainPool, http.StatusConflict, "no_drain_pool"},
 	{zone.ErrTooManyOfKind, http.StatusConflict, "too_many"},
 	{zone.ErrRetry, http.StatusServiceUnavailable, "busy"},
+	{zone.ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "busy"},
 	{context.Canceled, http.StatusServiceUnavailable, "busy"}, // nobody reads it any more
 }
@@ -82,7 +83,10 @@ func problem(err error) Problem {
 
 // detail is the text of an error; of a failure of the server's own it says no more than that.
 func detail(err error, status int) string {
-	if status >= http.StatusInternalServerError {
+	switch {
+	case errors.Is(err, zone.ErrUnavailable):
+		return zone.ErrUnavailable.Error()
+	case status >= http.StatusInternalServerError:
 		return errBusy.Error()
 	}
 	return err.Error()

@@ -12,6 +12,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -158,6 +160,52 @@ func TestBackup(t *testing.T) {
 	w.store.fail = errors.New("torn")
 	if err := w.client().Backup(context.Background(), &copied); !errors.Is(err, client.ErrTornBackup) {
 		t.Errorf("a backup that failed half-way: %v", err)
+	}
+}
+
+// slowBackup is a store whose backups wait until they are released.
+type slowBackup struct {
+	*memStore
+	entered, release chan struct{}
+}
+
+func (s *slowBackup) Backup(io.Writer) error {
+	s.entered <- struct{}{}
+	<-s.release
+	return nil
+}
+
+// A backup takes as much room as the database: there is one at a time.
+func TestOneBackupAtATime(t *testing.T) {
+	w := newWorld(t)
+	store := &slowBackup{memStore: w.store, entered: make(chan struct{}), release: make(chan struct{})}
+	handler := newHandler(t, store, w.clock, w.log)
+	send := func() int {
+		r := httptest.NewRequest("GET", "/v1/backup", nil)
+		r.Header.Set("Authorization", "Bearer "+w.secrets[keymgmt.ScopeAdmin])
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		return rec.Code
+	}
+	first := make(chan int)
+	go func() { first <- send() }()
+	<-store.entered
+	if code := send(); code != http.StatusServiceUnavailable {
+		t.Errorf("a second one: %d", code)
+	}
+	close(store.release)
+	if code := <-first; code != http.StatusOK {
+		t.Errorf("the first one: %d", code)
+	}
+}
+
+// A store that accepts no changes is told from one that is busy.
+func TestUnavailableStore(t *testing.T) {
+	w := newWorld(t)
+	w.store.fail = fmt.Errorf("disk full: %w", zone.ErrUnavailable)
+	p := w.do("PUT", "/v1/pools/default", poolBody).problem(t)
+	if p.Status != http.StatusServiceUnavailable || p.Code != "unavailable" || strings.Contains(p.Detail, "disk") {
+		t.Errorf("%+v", p)
 	}
 }
 

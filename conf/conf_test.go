@@ -216,3 +216,20 @@ func TestDev(t *testing.T) {
 	wantProblems(t, problems(t, got, err), "api.tls.cert: must be given: api.listen, 192.0.2.1:80, is not on loopback",
 		"MXSEAL_LISTEN (environment): no key")
 }
+
+// In Kubernetes a service that is named like us puts variables that look like ours into every container.
+func TestServiceLinksAreNoMistakes(t *testing.T) {
+	environ := []string{"MXSEAL_DNS_LISTEN=127.0.0.1:53"}
+	for _, link := range []string{"MXSEAL_SERVICE_HOST=10.0.0.1", "MXSEAL_SERVICE_PORT=53", "MXSEAL_SERVICE_PORT_DNS_TCP=53", "MXSEAL_PORT=tcp://10.0.0.1:53",
+		"MXSEAL_PORT_53_TCP=tcp://10.0.0.1:53", "MXSEAL_PORT_53_UDP_ADDR=10.0.0.1", "MXSEAL_API_SERVICE_HOST=10.0.0.1", "MXSEAL_API_PORT=tcp://10.0.0.1:8053"} {
+		environ = append(environ, link)
+	}
+	if _, err := Load("", environ); err != nil {
+		t.Error(err)
+	}
+	for _, mistake := range []string{"MXSEAL_PORT=53", "MXSEAL_DNS_PORT=53", "MXSEAL_HOST=192.0.2.1", "MXSEAL_SERVICE=x"} {
+		if _, err := Load("", []string{environ[0], mistake}); err == nil {
+			t.Errorf("%s was accepted", mistake)
+		}
+	}
+}

@@ -84,7 +84,7 @@ variable. Who has it and the database can sign as you; without it the zones' pri
 not with the backups of data_dir.`,
 	}, {
 		name: "signer.cache_entries", value: number(&c.Signer.CacheEntries, 1, 100_000_000), standard: "200000",
-		doc: `Most signatures kept for reuse, about 300 octets of memory each; a host needs one for each type that it is asked for. Those
+		doc: `Most signatures kept for reuse, about 400 octets of memory each (RSA: 700); a host needs one for each type that it is asked for. Those
 that do not fit are made anew at every question, which takes processor time and changes no answer.`,
 	}, {
 		name: "log.level", value: choice(&c.Log.Level, levels()), standard: "info",

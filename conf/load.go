@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -170,8 +171,15 @@ func (l *loader) unknownVariables(environ []string) {
 	}
 	for _, item := range environ {
 		name, _, _ := strings.Cut(item, "=")
-		if strings.HasPrefix(name, envPrefix) && !slices.Contains(known, name) {
+		if strings.HasPrefix(name, envPrefix) && !slices.Contains(known, name) && !isServiceLink(item) {
 			l.problems = append(l.problems, Problem{Key: name, Source: "environment", Rule: "no key has this variable"})
 		}
 	}
+}
+
+// isServiceLink reports whether an item of the environment is one of those that Kubernetes and Docker set in every
+// container that runs beside a service named mxseal, or mxseal- and something.
+func isServiceLink(item string) bool {
+	return regexp.MustCompile(`^MXSEAL_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|` +
+		`^MXSEAL_(\w+_)?PORT=(tcp|udp|sctp)://`).MatchString(item)
 }

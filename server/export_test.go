@@ -1,6 +1,9 @@
 package server
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 // What tests of the package server_test need from inside.
 var (
@@ -13,3 +16,6 @@ const MaxProbes = maxProbes
 
 func (s *Server) UDPConn() *net.UDPConn         { return s.udp[0] }
 func (s *Server) TCPListener() *net.TCPListener { return s.tcp[0] }
+
+// ClientOf is what a connection is counted by.
+func ClientOf(c net.Conn) netip.Addr { return clientOf(c) }

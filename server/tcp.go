@@ -52,12 +52,18 @@ func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, wg *sync.Wai
 	}
 }
 
-// clientOf is the address that connections are counted by.
+// clientOf is what connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 address, since whoever has
+// one has them all.
 func clientOf(c net.Conn) netip.Addr {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if network, err := addr.Prefix(64); err == nil && addr.Is6() {
+		return network.Addr()
+	}
+	return addr
 }
 
 // tcpConn is one connection (RFC 7766). Its queries are answered one after the other, in order, so that a client has

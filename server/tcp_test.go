@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -287,5 +288,25 @@ func TestStopDoesNotWaitForClients(t *testing.T) {
 	}
 	if err := r.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// peer is a connection from somewhere.
+type peer struct {
+	net.Conn
+	addr string
+}
+
+func (p peer) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(p.addr)) }
+
+// Whoever has an IPv6 address has 2^64 of them: they count as one client.
+func TestConnectionsAreCountedByNetwork(t *testing.T) {
+	for from, want := range map[string]string{
+		"192.0.2.1:1": "192.0.2.1", "[::ffff:192.0.2.1]:1": "192.0.2.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::", "[2001:db8:1:2::]:9": "2001:db8:1:2::",
+		"[fe80::1%eth0]:1": "fe80::",
+	} {
+		if got := server.ClientOf(peer{addr: from}); got.String() != want {
+			t.Errorf("%s counts as %s, want %s", from, got, want)
+		}
 	}
 }

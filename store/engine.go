@@ -17,8 +17,9 @@ var (
 	// ErrUnknown means that a commit may or may not have become durable. The engine accepts no others: it has to be
 	// opened again, and then shows which.
 	ErrUnknown = errors.New("it is not known whether the commit became durable")
-	// ErrClosed means that the engine was closed.
-	ErrClosed = errors.New("the engine is closed")
+	// ErrClosed means that the engine was closed, or accepts no more commits after one that ended in ErrUnknown: nothing
+	// was written.
+	ErrClosed = fmt.Errorf("the engine is closed: %w", zone.ErrUnavailable)
 )
 
 // Record is a row as an engine keeps it.

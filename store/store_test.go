@@ -181,6 +181,9 @@ func TestFailedCommits(t *testing.T) {
 			if (err == nil) != c.goOn {
 				t.Errorf("the next one: %v", err)
 			}
+			if !c.goOn && !errors.Is(err, zone.ErrUnavailable) {
+				t.Errorf("the next one: %v", err)
+			}
 			if !c.goOn {
 				<-w.store.Done()
 				if err := w.store.Err(); !errors.Is(err, store.ErrUnknown) {

@@ -89,7 +89,7 @@ func New(cfg Config) (*Client, error) {
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true,
 			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: c.timeout, MaxIdleConnsPerHost: 64,
+			TLSHandshakeTimeout: 10 * time.Second, MaxIdleConnsPerHost: 64,
 		},
 		// The API never redirects; a token must not follow whoever does.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mxseal/mxseal/api"
@@ -38,6 +40,7 @@ type node struct {
 	store    *store.Store                // the same, for run
 	metrics  net.Listener
 	api      net.Listener
+	admin    *http.Server // of the API; without a handler until the state is loaded
 }
 
 // build opens what can fail for reasons outside of the program: key-encryption key, database, sockets.
@@ -65,13 +68,28 @@ func (n *node) open() (err error) {
 	if err := n.dns.Listen(n.cfg.DNS.Listen); err != nil {
 		return err
 	}
-	if n.metrics, err = net.Listen("tcp", n.cfg.Metrics.Listen.String()); err != nil {
-		return fmt.Errorf("metrics.listen: %w", err)
+	t := n.cfg.API.TLS
+	n.admin, err = api.NewServer(api.ServerConfig{Listen: n.cfg.API.Listen.String(), Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA}, nil, n.log)
+	if err != nil {
+		return err
 	}
-	if n.api, err = net.Listen("tcp", n.cfg.API.Listen.String()); err != nil {
-		return fmt.Errorf("api.listen: %w", err)
+	if n.metrics, err = listen("metrics.listen", n.cfg.Metrics.Listen); err != nil {
+		return err
 	}
-	return nil
+	n.api, err = listen("api.listen", n.cfg.API.Listen)
+	return err
+}
+
+// maxHTTP is how many connections a listener for HTTP has at a time. They share the file descriptors of the process with
+// DNS over TCP and the database.
+const maxHTTP = 1024
+
+func listen(key string, addr netip.AddrPort) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return netutil.LimitListener(l, maxHTTP), nil
 }
 
 // newDNS makes signer and DNS service.
@@ -111,11 +129,12 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 		if err := loaded(); err != nil {
 			return err
 		}
-		admin, err := n.newAPI()
+		handler, err := n.newAPI()
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return serveHTTP(ctx, n.api, admin) })
+		n.admin.Handler = handler
+		g.Go(func() error { return serveHTTP(ctx, n.api, n.admin) })
 		n.log.Info("serving", "version", version(), "dns", n.dns.Addrs(), "api", n.api.Addr().String(), "metrics", n.metrics.Addr().String(),
 			"revision", n.store.State().Revision())
 		return nil
@@ -137,17 +156,12 @@ func (n *node) load(ctx context.Context) error {
 }
 
 // newAPI makes the admin API.
-func (n *node) newAPI() (*http.Server, error) {
+func (n *node) newAPI() (http.Handler, error) {
 	m := api.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
-	a, err := api.New(api.Options{
+	return api.New(api.Options{
 		Store: apiStore{n.store}, Vault: n.vault, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
 	})
-	if err != nil {
-		return nil, err
-	}
-	t := n.cfg.API.TLS
-	return api.NewServer(api.ServerConfig{Listen: n.cfg.API.Listen.String(), Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA}, a, n.log)
 }
 
 // close releases everything that is open. Listeners that were served are closed already.

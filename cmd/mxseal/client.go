@@ -19,6 +19,9 @@ type clientFlags struct {
 	output            outputFormat
 }
 
+// tokenMark is part of every token, and hardly of a file's name.
+const tokenMark = "mxs_"
+
 const defaultServer = "http://127.0.0.1:8053"
 
 func (f *clientFlags) register(root *cobra.Command) {
@@ -48,9 +51,12 @@ func (f *clientFlags) client() (*client.Client, error) {
 func (f *clientFlags) token() (string, error) {
 	file := f.tokenFile
 	if file == "" {
-		file = os.Getenv("MXSEAL_TOKEN")
+		file = strings.TrimSpace(os.Getenv("MXSEAL_TOKEN"))
 		if _, isToken := keymgmt.TokenID(file); isToken {
 			return file, nil
+		}
+		if strings.Contains(file, tokenMark) { // not to be printed as a file that is not there
+			return "", errors.New("MXSEAL_TOKEN has a token, but not a whole one and nothing else")
 		}
 	}
 	if file == "" {

@@ -29,13 +29,13 @@ func (f *configFlags) registerDev(cmd *cobra.Command) {
 func (f *configFlags) load() (conf.Config, error) {
 	switch {
 	case f.dev && f.file != "":
-		return conf.Config{}, errors.New("--dev and --config exclude each other")
+		return conf.Config{}, usage{errors.New("--dev and --config exclude each other")}
 	case f.dev:
 		return conf.Dev(f.data, os.Environ())
 	case f.data != "":
-		return conf.Config{}, errors.New("--data goes with --dev; otherwise data_dir of the configuration counts")
+		return conf.Config{}, usage{errors.New("--data goes with --dev; otherwise data_dir of the configuration counts")}
 	case f.file == "":
-		return conf.Config{}, errors.New("no configuration: give --config FILE")
+		return conf.Config{}, usage{errors.New("no configuration: give --config FILE")}
 	}
 	return conf.Load(f.file, os.Environ())
 }

@@ -34,8 +34,8 @@ type poolFlags struct {
 func (p *poolFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&p.file, "file", "", "JSON file with the whole pool as in the API (- for standard input); other flags change it")
-	flags.StringArrayVar(&p.hosts, "host", nil, "mail server as NAME=ADDRESS[,ADDRESS...]; may be repeated")
-	flags.StringArrayVar(&p.tlsa, "tlsa", nil, `TLSA record as "USAGE SELECTOR MATCHING-TYPE HEX", such as "3 1 1 ab12..."; may be repeated`)
+	flags.StringArrayVar(&p.hosts, "host", nil, "mail server as NAME=ADDRESS[,ADDRESS...]; may be repeated; those not named are removed")
+	flags.StringArrayVar(&p.tlsa, "tlsa", nil, `TLSA record as "USAGE SELECTOR MATCHING-TYPE HEX", such as "3 1 1 ab12..."; may be repeated; those not named are removed`)
 	flags.Uint16Var(&p.preference, "mx-preference", 10, "preference of the MX at the hosts themselves")
 	flags.UintSliceVar(&p.ports, "tlsa-port", []uint{25}, "port that TLSA records are for; may be repeated")
 }
@@ -98,12 +98,23 @@ func parseTLSA(text string) (api.TLSA, error) {
 
 func poolSet(f *clientFlags) *cobra.Command {
 	p := &poolFlags{}
-	cmd := f.calling("set POOL", "Create or replace a pool", cobra.ExactArgs(1), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("set POOL", "Create a pool, or change what the flags name of one", cobra.ExactArgs(1), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		var spec api.PoolSpec
+		unchanged := client.IfAbsent()
+		old, err := c.Pool(cmd.Context(), args[0])
+		switch {
+		case err == nil:
+			unchanged = client.IfRevision(old.Revision)
+			if p.file == "" { // else the file has the whole pool
+				spec = old.PoolSpec
+			}
+		case !isCode(err, "not_found"):
+			return err
+		}
 		if err := p.apply(cmd, &spec); err != nil {
 			return err
 		}
-		pool, err := c.PutPool(cmd.Context(), args[0], spec)
+		pool, err := c.PutPool(cmd.Context(), args[0], spec, unchanged)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,9 @@ type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
 
+// usage marks an error of the way something was asked for that is found late.
+type usage struct{ error }
+
 // run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
@@ -33,7 +36,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	fmt.Fprintln(stderr, "mxseal:", err)
-	if errors.As(err, &failure{}) {
+	if errors.As(err, &failure{}) && !errors.As(err, &usage{}) {
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "See \"%s --help\".\n", cmd.CommandPath())

@@ -44,9 +44,9 @@ func TestExitCodes(t *testing.T) {
 		{"token create", exitUsage, "scope"},
 		{"zone list", exitFailed, "MXSEAL_TOKEN"},
 		{"zone list --token-file " + filepath.Join(dir, "none"), exitFailed, "none"},
-		{"serve", exitFailed, "--config"},
-		{"serve --data " + dir, exitFailed, "--dev"},
-		{"serve --dev --config " + config, exitFailed, "exclude"},
+		{"serve", exitUsage, "--config"},
+		{"serve --data " + dir, exitUsage, "--dev"},
+		{"serve --dev --config " + config, exitUsage, "exclude"},
 		{"check-config --config " + config, exitFailed, "dns.udpsize"},
 		{"check-config --config " + config, exitFailed, "log.level"},
 	} {
@@ -87,6 +87,10 @@ func TestServeRefusesAnEmptyDirectory(t *testing.T) {
 	if code, _, stderr := execute(t, "init", "--config", config); code != exitFailed || !strings.Contains(stderr, "already") {
 		t.Errorf("second init: exit %d: %s", code, stderr)
 	}
+	// The way back in when the token is lost.
+	if code, stdout, stderr := execute(t, "token", "create", "--scope", "admin", "--config", config); code != exitOK || !strings.HasPrefix(stdout, tokenMark) {
+		t.Errorf("local token: exit %d: %s%s", code, stdout, stderr)
+	}
 	if info, err := os.Stat(filepath.Join(data, tokenFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("token file: %v, %v", info, err)
 	}
@@ -115,5 +119,21 @@ func TestParseTLSA(t *testing.T) {
 		if _, err := parseTLSA(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
+	}
+}
+
+// A token in the environment is never printed, whatever is wrong with it; white space around it is not.
+func TestTokenIsNotPrinted(t *testing.T) {
+	const token = "mxs_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	for _, text := range []string{`"` + token + `"`, token + "x", "Bearer " + token} {
+		t.Setenv("MXSEAL_TOKEN", text)
+		code, stdout, stderr := execute(t, "zone", "list")
+		if code != exitFailed || strings.Contains(stdout+stderr, "AAAA") || !strings.Contains(stderr, "MXSEAL_TOKEN") {
+			t.Errorf("%q: exit %d: %s%s", text, code, stdout, stderr)
+		}
+	}
+	t.Setenv("MXSEAL_TOKEN", " "+token+"\n")
+	if got, err := (&clientFlags{}).token(); err != nil || got != token {
+		t.Errorf("%q, %v", got, err)
 	}
 }

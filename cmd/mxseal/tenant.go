@@ -40,24 +40,68 @@ var hostColumns = columns[api.Tenant]{
 }
 
 func tenantSet(f *clientFlags) *cobra.Command {
-	var spec api.TenantSpec
-	dane := true
-	cmd := f.calling("set TENANT", "Create or replace a tenant; brings back a revoked one", cobra.ExactArgs(1), func(c *client.Client, cmd *cobra.Command, args []string) error {
-		spec.DANE = &dane
-		t, err := c.PutTenant(cmd.Context(), args[0], spec)
+	t := &tenantFlags{}
+	cmd := f.calling("set TENANT", "Create a tenant, or change what the flags name of one; brings back a revoked one", cobra.ExactArgs(1), func(c *client.Client, cmd *cobra.Command, args []string) error {
+		var spec api.TenantSpec
+		unchanged := client.IfAbsent()
+		old, err := c.Tenant(cmd.Context(), args[0])
+		switch {
+		case err == nil:
+			unchanged = client.IfRevision(old.Revision)
+			spec = specOf(old)
+		case !isCode(err, "not_found"):
+			return err
+		}
+		t.apply(cmd, &spec)
+		made, err := c.PutTenant(cmd.Context(), args[0], spec, unchanged)
 		if err != nil {
 			return err
 		}
-		return printItem(cmd.OutOrStdout(), f.output, t, hostColumns)
+		return printItem(cmd.OutOrStdout(), f.output, made, hostColumns)
 	})
-	flags := cmd.Flags()
-	flags.StringVar(&spec.Pool, "pool", "", "pool of mail servers that take the tenant's mail")
-	flags.StringArrayVar(&spec.Domains, "domain", nil, "accepted domain; may be repeated; those not named are withdrawn")
-	flags.StringVar(&spec.Zone, "zone", "", "zone of the hosts; by default one that accepts tenants")
-	flags.StringVar(&spec.DisplayName, "display-name", "", "name for people")
-	flags.BoolVar(&dane, "dane", true, "publish TLSA records")
-	flags.BoolVar(&spec.Smarthost, "smarthost", false, "give the tenant a host of its own")
+	t.register(cmd)
 	return cmd
+}
+
+// tenantFlags are the fields of a tenant.
+type tenantFlags struct {
+	given           api.TenantSpec
+	dane, smarthost bool
+}
+
+func (t *tenantFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&t.given.Pool, "pool", "", "pool of mail servers that take the tenant's mail")
+	flags.StringArrayVar(&t.given.Domains, "domain", nil, "accepted domain; may be repeated; those not named are withdrawn")
+	flags.StringVar(&t.given.Zone, "zone", "", "zone of the hosts; by default one that accepts tenants; never changes")
+	flags.StringVar(&t.given.DisplayName, "display-name", "", "name for people")
+	flags.BoolVar(&t.dane, "dane", true, "publish TLSA records")
+	flags.BoolVar(&t.smarthost, "smarthost", false, "give the tenant a host of its own")
+}
+
+// apply changes a specification by the flags that were given.
+func (t *tenantFlags) apply(cmd *cobra.Command, spec *api.TenantSpec) {
+	for name, take := range map[string]func(){
+		"pool":         func() { spec.Pool = t.given.Pool },
+		"domain":       func() { spec.Domains = t.given.Domains },
+		"zone":         func() { spec.Zone = t.given.Zone },
+		"display-name": func() { spec.DisplayName = t.given.DisplayName },
+		"dane":         func() { spec.DANE = &t.dane },
+		"smarthost":    func() { spec.Smarthost = t.smarthost },
+	} {
+		if cmd.Flags().Changed(name) {
+			take()
+		}
+	}
+}
+
+// specOf is what a tenant is now.
+func specOf(t *api.Tenant) api.TenantSpec {
+	spec := api.TenantSpec{DisplayName: t.DisplayName, Pool: t.Pool, Zone: t.Zone, DANE: &t.DANE, Smarthost: t.Smarthost}
+	for _, d := range t.Domains {
+		spec.Domains = append(spec.Domains, d.Domain)
+	}
+	return spec
 }
 
 func tenantShow(f *clientFlags) *cobra.Command {

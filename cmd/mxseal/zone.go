@@ -130,7 +130,7 @@ func zoneCreate(f *clientFlags) *cobra.Command {
 			return err
 		}
 		made, err := c.PutZone(cmd.Context(), args[0], spec, client.IfAbsent())
-		if isMismatch(err) {
+		if isCode(err, "revision_mismatch") {
 			return fmt.Errorf("zone %s exists already; mxseal zone set changes it", args[0])
 		}
 		if err != nil {
@@ -142,9 +142,10 @@ func zoneCreate(f *clientFlags) *cobra.Command {
 	return cmd
 }
 
-func isMismatch(err error) bool {
+// isCode reports whether the server has refused a call with a code.
+func isCode(err error, code string) bool {
 	var refused *client.Error
-	return errors.As(err, &refused) && refused.Code == "revision_mismatch"
+	return errors.As(err, &refused) && refused.Code == code
 }
 
 func zoneSet(f *clientFlags) *cobra.Command {
@@ -204,7 +205,10 @@ func zoneDS(f *clientFlags) *cobra.Command {
 }
 
 func zoneDelete(f *clientFlags) *cobra.Command {
-	return f.calling("delete ZONE", "Delete a zone that has no tenants, and its keys", cobra.ExactArgs(1), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("delete ZONE", "Delete a zone that has no tenants, and its keys", cobra.ExactArgs(1), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		return c.DeleteZone(cmd.Context(), args[0])
 	})
+	cmd.Long = `Delete a zone that has no tenants, and its keys. Remove its DS from the parent first and wait the TTL: a zone that is created
+again under the same name has other keys, and is bogus to resolvers that remember the old DS.`
+	return cmd
 }

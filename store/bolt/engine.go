@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/zone"
@@ -95,7 +96,7 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	case <-e.ended:
-		return 0, e.ending()
+		return 0, e.refusal()
 	}
 	select {
 	case r := <-answer:
@@ -105,9 +106,17 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 		case r := <-answer:
 			return r.revision, r.err
 		default:
-			return 0, e.ending()
+			return 0, e.refusal()
 		}
 	}
+}
+
+// refusal is the error of a commit that was never taken up.
+func (e *Engine) refusal() error {
+	if err := e.ending(); !errors.Is(err, store.ErrClosed) {
+		return fmt.Errorf("%w, since a commit failed: %v", store.ErrClosed, err)
+	}
+	return store.ErrClosed
 }
 
 // checkTx refuses what must not get into a batch, where it would fail for all who share the write to the disk.
@@ -278,9 +287,34 @@ func (e *Engine) Backup(w io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	err = guarded(func() error {
-		return e.db.View(func(tx *bbolt.Tx) error { _, err := tx.WriteTo(f); return err })
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := e.copyTo(f); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	// From here on only we have the copy: whatever ends us, it goes.
+	if err := os.Remove(f.Name()); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("send the backup: %w", err)
+	}
+	return nil
+}
+
+// copyTo makes a copy of the database and checks it. It leaves the disk room for commits: one that fails for want of it
+// would be the last.
+func (e *Engine) copyTo(f *os.File) error {
+	err := guarded(func() error {
+		return e.db.View(func(tx *bbolt.Tx) error {
+			if err := checkRoom(f, tx.Size()+diskReserve); err != nil {
+				return err
+			}
+			_, err := tx.WriteTo(f)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", e.db.Path(), err)
@@ -288,11 +322,19 @@ func (e *Engine) Backup(w io.Writer) (err error) {
 	if _, err := check(f.Name()); err != nil {
 		return fmt.Errorf("back up: the copy: %w", err)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("back up: %w", err)
+	return nil
+}
+
+// diskReserve is the room that a backup leaves on the disk, in octets.
+const diskReserve = 64 << 20
+
+func checkRoom(f *os.File, need int64) error {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+		return err
 	}
-	if _, err := io.Copy(w, f); err != nil {
-		return fmt.Errorf("send the backup: %w", err)
+	if free := int64(s.Bavail) * int64(s.Bsize); free < need {
+		return fmt.Errorf("the data directory has %d octets of free space; a backup needs %d", free, need)
 	}
 	return nil
 }

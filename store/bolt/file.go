@@ -93,7 +93,7 @@ func appear(dir string, make func(path string) error) error {
 	if Exists(dir) {
 		return fmt.Errorf("%s has a database already; nothing was changed: %w", dir, fs.ErrExist)
 	}
-	temp, err := os.CreateTemp(dir, fileName+".new-*") // of mode 0600
+	temp, err := os.CreateTemp(dir, fileName+newSuffix+"*") // of mode 0600
 	if err != nil {
 		return err
 	}
@@ -218,17 +218,21 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// copySuffix begins what follows the name of the database in those of the copies that backups make beside it.
-const copySuffix = ".copy-"
+// What follows the name of the database in those of files that are made beside it: copies for backups, and databases to be.
+const (
+	copySuffix = ".copy-"
+	newSuffix  = ".new-"
+)
 
-// removeCopies removes what backups have left in a directory when the process was killed. The caller has the lock.
+// removeCopies removes what backups and restores have left in a directory when their processes were killed. The caller has
+// the lock.
 func removeCopies(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), fileName+copySuffix) {
+		if strings.HasPrefix(entry.Name(), fileName+copySuffix) || strings.HasPrefix(entry.Name(), fileName+newSuffix) {
 			if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
 				return err
 			}

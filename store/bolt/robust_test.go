@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -208,9 +209,11 @@ func cutAndGoOn(dir string) {
 	}
 	_, loading := e.Load(context.Background(), func(store.Record) error { return nil })
 	_, committing := e.Commit(context.Background(), put("x"))
+	_, later := e.Commit(context.Background(), put("y"))
 	copying := e.Backup(io.Discard)
-	fmt.Println("load:", loading, "\ncommit:", committing, "\nbackup:", copying, "\nclose:", e.Close())
-	if !errors.Is(loading, bolt.ErrCorrupt) || !errors.Is(committing, store.ErrUnknown) || copying == nil {
+	fmt.Println("load:", loading, "\ncommit:", committing, "\nlater:", later, "\nbackup:", copying, "\nclose:", e.Close())
+	if !errors.Is(loading, bolt.ErrCorrupt) || !errors.Is(committing, store.ErrUnknown) || copying == nil ||
+		!errors.Is(later, zone.ErrUnavailable) || errors.Is(later, store.ErrUnknown) {
 		os.Exit(1)
 	}
 	os.Exit(0)
@@ -328,4 +331,29 @@ func TestCloseByMany(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// What killed backups and restores have left goes away, and nothing else.
+func TestLeftoversAreRemoved(t *testing.T) {
+	dir := create(t)
+	for _, name := range []string{"mxseal.db.copy-1", "mxseal.db.new-1", "mxseal.db.mine", "admin.token"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := open(t, dir)
+	if err := e.Backup(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	if want := []string{"admin.token", "mxseal.db", "mxseal.db.mine"}; !slices.Equal(names, want) {
+		t.Errorf("the directory has %q, want %q", names, want)
+	}
 }

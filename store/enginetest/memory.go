@@ -94,7 +94,7 @@ func (m *Memory) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case m.failure != nil:
-		return 0, m.failure
+		return 0, fmt.Errorf("%w, since a commit failed: %v", store.ErrClosed, m.failure)
 	case m.closed:
 		return 0, store.ErrClosed
 	}
