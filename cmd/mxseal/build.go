@@ -68,9 +68,7 @@ func (n *node) open() (err error) {
 	if err := n.dns.Listen(n.cfg.DNS.Listen); err != nil {
 		return err
 	}
-	t := n.cfg.API.TLS
-	n.admin, err = api.NewServer(api.ServerConfig{Listen: n.cfg.API.Listen.String(), Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA}, nil, n.log)
-	if err != nil {
+	if n.admin, err = newAdmin(n.cfg, n.log); err != nil {
 		return err
 	}
 	if n.metrics, err = listen("metrics.listen", n.cfg.Metrics.Listen); err != nil {
@@ -78,6 +76,12 @@ func (n *node) open() (err error) {
 	}
 	n.api, err = listen("api.listen", n.cfg.API.Listen)
 	return err
+}
+
+// newAdmin makes the HTTP server of the API, without its handler.
+func newAdmin(cfg conf.Config, log *slog.Logger) (*http.Server, error) {
+	t := cfg.API.TLS
+	return api.NewServer(api.ServerConfig{Listen: cfg.API.Listen.String(), Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA}, nil, log)
 }
 
 // maxHTTP is how many connections a listener for HTTP has at a time. They share the file descriptors of the process with

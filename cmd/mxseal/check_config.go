@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mxseal/mxseal/conf"
+	"github.com/mxseal/mxseal/keymgmt"
 )
 
 func checkConfigCommand() *cobra.Command {
@@ -16,13 +21,28 @@ func checkConfigCommand() *cobra.Command {
 			_, err := fmt.Fprint(cmd.OutOrStdout(), conf.Reference())
 			return err
 		}
-		if _, err := f.load(); err != nil {
+		cfg, err := f.load()
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", f.file)
+		if err := checkFiles(cfg); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", f.file)
 		return err
 	})
+	cmd.Long = `Check a configuration and report everything that is wrong with it: the keys, the files of api.tls, and the key-encryption
+key if it is there already. Environment variables count as they do for serve.`
 	f.register(cmd)
 	cmd.Flags().BoolVar(&reference, "reference", false, "print a configuration file with every key, its meaning and its default instead")
 	return cmd
+}
+
+// checkFiles reads the files that a configuration names. What init makes need not be there yet.
+func checkFiles(cfg conf.Config) error {
+	_, err := newAdmin(cfg, slog.New(slog.DiscardHandler))
+	if _, kekErr := keymgmt.OpenVault(cfg.Keys.KEK, os.LookupEnv); !errors.Is(kekErr, fs.ErrNotExist) {
+		err = errors.Join(err, kekErr)
+	}
+	return err
 }

@@ -137,3 +137,29 @@ func TestTokenIsNotPrinted(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// A configuration whose files cannot be used is not valid; what init is going to make may be missing.
+func TestCheckConfigReadsTheFiles(t *testing.T) {
+	dir := t.TempDir()
+	config, kek := filepath.Join(dir, "mxseal.yaml"), filepath.Join(dir, "kek")
+	check := func(text string) (int, string) {
+		t.Helper()
+		if err := os.WriteFile(config, []byte("dns: {listen: [\"127.0.0.1:1\"]}\nkeys: {kek: \"file:"+kek+"\"}\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := execute(t, "check-config", "--config", config)
+		return code, stdout + stderr
+	}
+	if code, out := check(""); code != exitOK {
+		t.Errorf("nothing made yet: exit %d: %s", code, out)
+	}
+	if code, out := check("api: {tls: {cert: " + filepath.Join(dir, "cert.pem") + ", key: " + filepath.Join(dir, "key.pem") + "}}\n"); code != exitFailed || !strings.Contains(out, "cert.pem") {
+		t.Errorf("no certificate: exit %d: %s", code, out)
+	}
+	if err := os.WriteFile(kek, []byte("not a key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := check(""); code != exitFailed || !strings.Contains(out, "0644") {
+		t.Errorf("a key for everybody: exit %d: %s", code, out)
+	}
+}
