@@ -219,11 +219,8 @@ func TestDev(t *testing.T) {
 
 // In Kubernetes a service that is named like us puts variables that look like ours into every container.
 func TestServiceLinksAreNoMistakes(t *testing.T) {
-	environ := []string{"MXSEAL_DNS_LISTEN=127.0.0.1:53"}
-	for _, link := range []string{"MXSEAL_SERVICE_HOST=10.0.0.1", "MXSEAL_SERVICE_PORT=53", "MXSEAL_SERVICE_PORT_DNS_TCP=53", "MXSEAL_PORT=tcp://10.0.0.1:53",
-		"MXSEAL_PORT_53_TCP=tcp://10.0.0.1:53", "MXSEAL_PORT_53_UDP_ADDR=10.0.0.1", "MXSEAL_API_SERVICE_HOST=10.0.0.1", "MXSEAL_API_PORT=tcp://10.0.0.1:8053"} {
-		environ = append(environ, link)
-	}
+	environ := []string{"MXSEAL_DNS_LISTEN=127.0.0.1:53", "MXSEAL_SERVICE_HOST=10.0.0.1", "MXSEAL_SERVICE_PORT=53", "MXSEAL_SERVICE_PORT_DNS_TCP=53", "MXSEAL_PORT=tcp://10.0.0.1:53",
+		"MXSEAL_PORT_53_TCP=tcp://10.0.0.1:53", "MXSEAL_PORT_53_UDP_ADDR=10.0.0.1", "MXSEAL_API_SERVICE_HOST=10.0.0.1", "MXSEAL_API_PORT=tcp://10.0.0.1:8053"}
 	if _, err := Load("", environ); err != nil {
 		t.Error(err)
 	}

@@ -162,7 +162,7 @@ func (l *loader) sortProblems() {
 // unknownVariables reports the variables that look like ours and name no key: most are misspelled. The client's
 // variables and the one that holds the key-encryption key are no keys and allowed.
 func (l *loader) unknownVariables(environ []string) {
-	known := []string{envPrefix + "SERVER", envPrefix + "TOKEN"}
+	known := []string{envPrefix + "SERVER", envPrefix + "TOKEN", envPrefix + "CA", envPrefix + "CLIENT_CERT", envPrefix + "CLIENT_KEY"}
 	if name, ok := strings.CutPrefix(l.config.Keys.KEK, kekEnv); ok {
 		known = append(known, name)
 	}

@@ -58,6 +58,9 @@ func OpenVault(source string, lookup func(name string) (string, bool)) (*Vault, 
 func readKEKFile(path string) (string, error) {
 	// Not blocking: a FIFO is refused below, and must not make us wait before that.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w; for a new database mxseal init makes it, for one that exists bring your copy back", err)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -164,8 +165,8 @@ func (s ZoneSpec) check(apex Name) error {
 	if !isPlain(apex) {
 		errs.add("zone", plainRule)
 	}
-	if s.Hostmaster.IsZero() || s.Hostmaster.IsRoot() || s.Hostmaster.FirstLabel() == "*" {
-		errs.add("hostmaster", "must be a mailbox in the form of a domain name")
+	if s.Hostmaster.IsZero() || s.Hostmaster.IsRoot() || strings.ContainsAny(s.Hostmaster.Wire(), "*@ ") {
+		errs.add("hostmaster", "must be a mailbox in the form of a domain name: admin.example.com for admin@example.com")
 	}
 	s.checkNameservers(&errs, apex)
 	s.checkTTLs(&errs)

@@ -32,9 +32,9 @@ func (f *clientFlags) register(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&f.server, "server", server, "URL of the admin API (MXSEAL_SERVER)")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the API token (MXSEAL_TOKEN: the token itself or such a file)")
-	flags.StringVar(&f.ca, "ca", "", "PEM file of the authorities that may have signed the server's certificate, instead of the system's")
-	flags.StringVar(&f.cert, "client-cert", "", "PEM file with the client certificate, if the server wants one")
-	flags.StringVar(&f.key, "client-key", "", "PEM file with its private key")
+	flags.StringVar(&f.ca, "ca", os.Getenv("MXSEAL_CA"), "PEM file of the authorities that may have signed the server's certificate, instead of the system's (MXSEAL_CA)")
+	flags.StringVar(&f.cert, "client-cert", os.Getenv("MXSEAL_CLIENT_CERT"), "PEM file with the client certificate, if the server wants one (MXSEAL_CLIENT_CERT)")
+	flags.StringVar(&f.key, "client-key", os.Getenv("MXSEAL_CLIENT_KEY"), "PEM file with its private key (MXSEAL_CLIENT_KEY)")
 	flags.Var(&f.output, "output", "table for people, json for programs")
 }
 
@@ -55,9 +55,9 @@ func (f *clientFlags) token() (string, error) {
 		if _, isToken := keymgmt.TokenID(file); isToken {
 			return file, nil
 		}
-		if strings.Contains(file, tokenMark) { // not to be printed as a file that is not there
-			return "", errors.New("MXSEAL_TOKEN has a token, but not a whole one and nothing else")
-		}
+	}
+	if strings.Contains(file, tokenMark) { // not to be printed as a file that is not there
+		return "", errors.New("MXSEAL_TOKEN must be a whole token and nothing else, or like --token-file the name of a file")
 	}
 	if file == "" {
 		return "", errors.New("no API token: give --token-file or set MXSEAL_TOKEN")

@@ -34,8 +34,8 @@ func (f *configFlags) load() (conf.Config, error) {
 		return conf.Dev(f.data, os.Environ())
 	case f.data != "":
 		return conf.Config{}, usage{errors.New("--data goes with --dev; otherwise data_dir of the configuration counts")}
-	case f.file == "":
-		return conf.Config{}, usage{errors.New("no configuration: give --config FILE")}
+	case f.file == "" && os.Getenv("MXSEAL_DNS_LISTEN") == "": // the one key without a default
+		return conf.Config{}, usage{errors.New("no configuration: give --config FILE, or at least MXSEAL_DNS_LISTEN in the environment")}
 	}
 	return conf.Load(f.file, os.Environ())
 }

@@ -33,7 +33,7 @@ type poolFlags struct {
 
 func (p *poolFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&p.file, "file", "", "JSON file with the whole pool as in the API (- for standard input); other flags change it")
+	flags.StringVar(&p.file, "file", "", "JSON file with the whole pool, as show prints it (- for standard input); other flags change it")
 	flags.StringArrayVar(&p.hosts, "host", nil, "mail server as NAME=ADDRESS[,ADDRESS...]; may be repeated; those not named are removed")
 	flags.StringArrayVar(&p.tlsa, "tlsa", nil, `TLSA record as "USAGE SELECTOR MATCHING-TYPE HEX", such as "3 1 1 ab12..."; may be repeated; those not named are removed`)
 	flags.Uint16Var(&p.preference, "mx-preference", 10, "preference of the MX at the hosts themselves")
@@ -42,9 +42,11 @@ func (p *poolFlags) register(cmd *cobra.Command) {
 
 func (p *poolFlags) apply(cmd *cobra.Command, spec *api.PoolSpec) error {
 	if p.file != "" {
-		if err := readSpec(cmd, p.file, spec); err != nil {
+		var whole api.Pool
+		if err := readSpec(cmd, p.file, &whole); err != nil {
 			return err
 		}
+		*spec = whole.PoolSpec
 	}
 	given := cmd.Flags().Changed
 	if given("host") {

@@ -132,6 +132,10 @@ func TestTokenIsNotPrinted(t *testing.T) {
 			t.Errorf("%q: exit %d: %s%s", text, code, stdout, stderr)
 		}
 	}
+	t.Setenv("MXSEAL_TOKEN", "")
+	if code, stdout, stderr := execute(t, "zone", "list", "--token-file", token); code != exitFailed || strings.Contains(stdout+stderr, "AAAA") {
+		t.Errorf("as a file: exit %d: %s%s", code, stdout, stderr)
+	}
 	t.Setenv("MXSEAL_TOKEN", " "+token+"\n")
 	if got, err := (&clientFlags{}).token(); err != nil || got != token {
 		t.Errorf("%q, %v", got, err)

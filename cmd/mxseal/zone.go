@@ -42,23 +42,28 @@ type zoneFlags struct {
 	csk, accepting                         bool
 }
 
-func (z *zoneFlags) register(cmd *cobra.Command) {
+// register defines the flags; some are for zones that do not exist yet.
+func (z *zoneFlags) register(cmd *cobra.Command, create bool) {
 	flags := cmd.Flags()
-	flags.StringVar(&z.file, "file", "", "JSON file with the whole zone as in the API (- for standard input); other flags change it")
-	flags.StringArrayVar(&z.nameservers, "nameserver", nil, "NAME, or NAME=ADDRESS[,ADDRESS...] for a name inside the zone; may be repeated")
+	if create {
+		flags.StringVar(&z.algorithm, "algorithm", "ECDSAP256SHA256", "ECDSAP256SHA256, ED25519 or RSASHA256; cannot be changed")
+		flags.BoolVar(&z.csk, "csk", false, "one key for both roles instead of a KSK and a ZSK; cannot be changed")
+	}
+	flags.StringVar(&z.file, "file", "", "JSON file with the whole zone, as show prints it (- for standard input); other flags change it")
+	flags.StringArrayVar(&z.nameservers, "nameserver", nil, "NAME, or NAME=ADDRESS[,ADDRESS...] for a name inside the zone; may be repeated; those not named are removed")
 	flags.StringVar(&z.hostmaster, "hostmaster", "", "mailbox of the SOA, as a name")
-	flags.StringVar(&z.algorithm, "algorithm", "", "ECDSAP256SHA256, ED25519 or RSASHA256")
-	flags.BoolVar(&z.csk, "csk", false, "one key for both roles instead of a KSK and a ZSK")
 	flags.StringVar(&z.drainPool, "drain-pool", "", "pool that serves suspended tenants")
-	flags.BoolVar(&z.accepting, "accepting", true, "whether tenants without a zone may be placed here")
+	flags.BoolVar(&z.accepting, "accepting", true, "whether new tenants may be placed here")
 }
 
 // apply changes a specification by the flags that were given.
 func (z *zoneFlags) apply(cmd *cobra.Command, spec *api.ZoneSpec) error {
 	if z.file != "" {
-		if err := readSpec(cmd, z.file, spec); err != nil {
+		var whole api.Zone
+		if err := readSpec(cmd, z.file, &whole); err != nil {
 			return err
 		}
+		*spec = whole.ZoneSpec
 	}
 	given := cmd.Flags().Changed
 	if given("nameserver") {
@@ -138,7 +143,7 @@ func zoneCreate(f *clientFlags) *cobra.Command {
 		}
 		return printItem(cmd.OutOrStdout(), f.output, made, zoneColumns)
 	})
-	z.register(cmd)
+	z.register(cmd, true)
 	return cmd
 }
 
@@ -168,7 +173,7 @@ func zoneSet(f *clientFlags) *cobra.Command {
 		}
 		return printItem(cmd.OutOrStdout(), f.output, changed, zoneColumns)
 	})
-	z.register(cmd)
+	z.register(cmd, false)
 	return cmd
 }
 

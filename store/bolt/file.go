@@ -137,6 +137,9 @@ func Restore(dir string, r io.Reader) (revision uint64, err error) {
 		revision, err = check(path)
 		return err
 	})
+	if errors.Is(err, ErrCorrupt) {
+		return 0, fmt.Errorf("restore into %s: the backup is damaged or not complete, and nothing was changed: %w", dir, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("restore into %s: %w", dir, err)
 	}
