@@ -71,7 +71,12 @@ func (a *API) putDomain(c *call, body DomainSpec) (answer[TenantDomain], error) 
 	err = a.update(c, func(st State) (zone.Changes, error) {
 		current := domainRevision(st, tenant, d)
 		created = current == 0
-		changes, _, _, err := zone.PlanPutDomain(st, tenant, d, or(body.DANE, true), c.match.against(current))
+		dane := body.DANE
+		if !created && dane == nil { // stays as it is, like that of a tenant
+			h := zone.HostOf(st, zone.DomainOwner(d))
+			dane = new(h == nil || h.DANE)
+		}
+		changes, _, _, err := zone.PlanPutDomain(st, tenant, d, or(dane, true), c.match.against(current))
 		return changes, err
 	})
 	if err != nil {

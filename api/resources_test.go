@@ -208,8 +208,9 @@ func TestPreconditions(t *testing.T) {
 			w.must(200, "PUT", path, body, header)
 		}
 		for _, header := range []string{`If-Match: "9999"`, `If-Match: "x"`, "If-None-Match: *"} {
-			w.refuses(412, "revision_mismatch", "If-Match", "PUT", path, body, header)
-			w.refuses(412, "revision_mismatch", "If-Match", "DELETE", path, "", header)
+			field, _, _ := strings.Cut(header, ":")
+			w.refuses(412, "revision_mismatch", field, "PUT", path, body, header)
+			w.refuses(412, "revision_mismatch", field, "DELETE", path, "", header)
 		}
 		for _, header := range []string{"If-Match: 17", "If-Match: W/" + tag, `If-Match: "1`, "If-None-Match: " + tag} {
 			name, _, _ := strings.Cut(header, ":")
@@ -437,5 +438,26 @@ func TestClient(t *testing.T) {
 	}
 	for _, err := range c.Tokens(ctx) {
 		check(nil, err)
+	}
+}
+
+// A switch that an operator has turned off stays off when a provisioning system repeats a call that does not mention it.
+func TestPutLeavesTheSwitchesThatItDoesNotMention(t *testing.T) {
+	w := newWorld(t)
+	w.populate()
+	const tenant, domain = "/v1/tenants/acme", "/v1/tenants/acme/domains/contoso.com"
+	silent := `{"pool":"default","domains":["contoso.com"]}`
+	w.must(200, "PATCH", tenant, `{"dane":false}`)
+	w.must(200, "PATCH", domain, `{"dane":false}`)
+	if got := decodeTo[api.Tenant](t, w.must(200, "PUT", tenant, silent)); got.DANE {
+		t.Error("the tenant's switch is on again")
+	}
+	w.must(200, "PUT", domain, "")
+	w.must(200, "PATCH", tenant, `{"dane":true}`)
+	if got := decodeTo[api.TenantDomain](t, w.must(200, "GET", domain, "")); got.DANE {
+		t.Error("the domain's switch is on again")
+	}
+	if got := decodeTo[api.Tenant](t, w.must(201, "PUT", "/v1/tenants/new", `{"pool":"default","domains":["new.com"]}`)); !got.DANE || !got.Domains[0].DANE {
+		t.Error("a new tenant's switches are off")
 	}
 }

@@ -12,7 +12,7 @@ type TenantSpec struct {
 	DisplayName string   `json:"display_name,omitempty" doc:"for people; up to 200 octets"`
 	Pool        string   `json:"pool" doc:"mail servers that take the tenant's mail"`
 	Zone        string   `json:"zone,omitempty" doc:"where the tenant's hosts are placed; by default one that accepts tenants; never changes"`
-	DANE        *bool    `json:"dane,omitempty" doc:"whether TLSA records are published; default true"`
+	DANE        *bool    `json:"dane,omitempty" doc:"whether TLSA records are published; true for a new tenant, else by default as it was"`
 	Smarthost   bool     `json:"smarthost,omitempty" doc:"whether the tenant itself has a host; default false"`
 	Domains     []string `json:"domains,omitempty" doc:"accepted domains, in A-label or U-label form; up to 2000"`
 }
@@ -50,7 +50,7 @@ type Forget struct {
 
 // DomainSpec is the body of PUT and PATCH of a domain.
 type DomainSpec struct {
-	DANE *bool `json:"dane,omitempty" doc:"whether TLSA records are published for this domain; PUT: default true, PATCH: what is absent stays"`
+	DANE *bool `json:"dane,omitempty" doc:"whether TLSA records are published for this domain; true for a new domain, else by default as it was"`
 }
 
 // Domain is an accepted domain of a tenant as the API shows it.

@@ -72,6 +72,10 @@ func (a *API) putTenant(c *call, body TenantSpec) (answer[Tenant], error) {
 	err = a.update(c, func(st State) (zone.Changes, error) {
 		current := tenantRevision(st, id)
 		created = current == 0
+		if old := st.Tenant(id); old != nil && body.DANE == nil {
+			// Who turned DANE off in an emergency must not find it on after the next call of a provisioning system.
+			spec.DANE = old.DANE
+		}
 		changes, _, err := zone.PlanPutTenant(st, id, spec, a.Now(), c.match.against(current))
 		return changes, inRequestOrder(err, spec.Domains)
 	})

@@ -11,8 +11,13 @@ import (
 
 // checkMatch applies an If-Match precondition to a row whose revision is current (0: there is no row).
 func checkMatch(ifMatch *uint64, current uint64) error {
-	if ifMatch == nil || *ifMatch == current {
+	switch {
+	case ifMatch == nil || *ifMatch == current:
 		return nil
+	case *ifMatch == 0:
+		return refuse(ErrStale, "If-None-Match", "the resource exists, with revision %d", current)
+	case current == 0:
+		return refuse(ErrStale, "If-Match", "the resource does not exist")
 	}
 	return refuse(ErrStale, "If-Match", "the resource has revision %d", current)
 }

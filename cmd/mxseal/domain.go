@@ -18,7 +18,11 @@ var domainColumns = row(func(d api.TenantDomain) []string {
 func domainAdd(f *clientFlags) *cobra.Command {
 	dane := true
 	cmd := f.calling("add TENANT DOMAIN", "Add a domain to a tenant", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
-		return printDomain(f, cmd)(c.PutDomain(cmd.Context(), args[0], args[1], api.DomainSpec{DANE: &dane}))
+		var spec api.DomainSpec
+		if cmd.Flags().Changed("dane") {
+			spec.DANE = &dane
+		}
+		return printDomain(f, cmd)(c.PutDomain(cmd.Context(), args[0], args[1], spec))
 	})
 	cmd.Flags().BoolVar(&dane, "dane", true, "publish TLSA records for the domain")
 	return cmd
