@@ -2,18 +2,14 @@ package bolt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/zone"
@@ -279,66 +275,6 @@ func (e *Engine) since(after uint64) ([]store.Commit, <-chan struct{}, error) {
 // commit, so that two terms have different ones even if nothing was written in between.
 func (e *Engine) Lead(ctx context.Context) (uint64, error) { return e.Commit(ctx, store.Tx{}) }
 
-// Backup implements store.Engine: the copy is a database file. It is first made beside the database, because a
-// transaction of bbolt that waits for a slow reader makes all writers wait, and checked, because a backup that cannot be
-// restored is none. With any of these errors nothing was sent.
-func (e *Engine) Backup(w io.Writer) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(e.db.Path()), fileName+copySuffix+"*") // of mode 0600
-	if err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := e.copyTo(f); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	// From here on only we have the copy: whatever ends us, it goes.
-	if err := os.Remove(f.Name()); err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	if _, err := io.Copy(w, f); err != nil {
-		return fmt.Errorf("send the backup: %w", err)
-	}
-	return nil
-}
-
-// copyTo makes a copy of the database and checks it. It leaves the disk room for commits: one that fails for want of it
-// would be the last.
-func (e *Engine) copyTo(f *os.File) error {
-	err := guarded(func() error {
-		return e.db.View(func(tx *bbolt.Tx) error {
-			if err := checkRoom(f, tx.Size()+diskReserve); err != nil {
-				return err
-			}
-			_, err := tx.WriteTo(f)
-			return err
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("back up %s: %w", e.db.Path(), err)
-	}
-	if _, err := check(f.Name()); err != nil {
-		return fmt.Errorf("back up: the copy: %w", err)
-	}
-	return nil
-}
-
-// diskReserve is the room that a backup leaves on the disk, in octets.
-const diskReserve = 64 << 20
-
-func checkRoom(f *os.File, need int64) error {
-	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
-		return err
-	}
-	if free := int64(s.Bavail) * int64(s.Bsize); free < need {
-		return fmt.Errorf("the data directory has %d octets of free space; a backup needs %d", free, need)
-	}
-	return nil
-}
-
 // Close ends the writer and closes the file.
 func (e *Engine) Close() error {
 	e.mu.Lock()
@@ -355,97 +291,4 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	return e.db.Close()
-}
-
-// batch applies transactions within one of bbolt's.
-type batch struct {
-	tx   *bbolt.Tx
-	meta meta
-}
-
-func newBatch(tx *bbolt.Tx, m meta) *batch {
-	b := &batch{tx: tx, meta: m}
-	b.meta.Counts = map[zone.Kind]int{}
-	for kind, n := range m.Counts {
-		b.meta.Counts[kind] = n
-	}
-	return b
-}
-
-// revision returns that of a record, 0 if there is none.
-func (b *batch) revision(kind zone.Kind, id string) (uint64, error) {
-	bucket := b.tx.Bucket([]byte(kind))
-	if bucket == nil {
-		return 0, nil
-	}
-	sealed := bucket.Get([]byte(id))
-	if sealed == nil {
-		return 0, nil
-	}
-	revision, _, err := unseal(string(kind), id, sealed)
-	if err != nil {
-		return 0, fmt.Errorf("%w: record %q in bucket %q: %w", ErrCorrupt, id, kind, err)
-	}
-	return revision, nil
-}
-
-// apply checks the preconditions of a transaction, then writes it. After any error but zone.ErrRetry the batch is not to
-// be committed.
-func (b *batch) apply(tx store.Tx) (store.Commit, error) {
-	for _, w := range tx.Writes {
-		if err := b.expect(zone.Ref{Kind: w.Kind, ID: w.ID, Revision: w.Expect}); err != nil {
-			return store.Commit{}, err
-		}
-	}
-	for _, ref := range tx.Requires {
-		if err := b.expect(ref); err != nil {
-			return store.Commit{}, err
-		}
-	}
-	b.meta.Revision++
-	for _, w := range tx.Writes {
-		if err := b.put(w); err != nil {
-			return store.Commit{}, fmt.Errorf("write %q to bucket %q: %w", w.ID, w.Kind, err)
-		}
-	}
-	return store.Commit{Revision: b.meta.Revision, Writes: tx.Writes}, nil
-}
-
-func (b *batch) expect(ref zone.Ref) error {
-	have, err := b.revision(ref.Kind, ref.ID)
-	if err != nil {
-		return err
-	}
-	if have != ref.Revision {
-		return fmt.Errorf("%w: %s %s has revision %d, not %d", zone.ErrRetry, ref.Kind, ref.ID, have, ref.Revision)
-	}
-	return nil
-}
-
-func (b *batch) put(w store.Write) error {
-	bucket, err := b.tx.CreateBucketIfNotExists([]byte(w.Kind))
-	if err != nil {
-		return err
-	}
-	switch {
-	case w.Value == nil:
-		b.meta.Counts[w.Kind]--
-		return bucket.Delete([]byte(w.ID))
-	case w.Expect == 0:
-		b.meta.Counts[w.Kind]++
-	}
-	return bucket.Put([]byte(w.ID), seal(string(w.Kind), w.ID, b.meta.Revision, w.Value))
-}
-
-// finish writes the meta record.
-func (b *batch) finish() error {
-	value, err := json.Marshal(b.meta)
-	if err != nil {
-		return err
-	}
-	bucket, err := b.tx.CreateBucketIfNotExists([]byte(metaBucket))
-	if err != nil {
-		return err
-	}
-	return bucket.Put([]byte(metaKey), seal(metaBucket, metaKey, b.meta.Revision, value))
 }

@@ -1,0 +1,104 @@
+package bolt
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// batch applies transactions within one of bbolt's.
+type batch struct {
+	tx   *bbolt.Tx
+	meta meta
+}
+
+func newBatch(tx *bbolt.Tx, m meta) *batch {
+	b := &batch{tx: tx, meta: m}
+	b.meta.Counts = map[zone.Kind]int{}
+	for kind, n := range m.Counts {
+		b.meta.Counts[kind] = n
+	}
+	return b
+}
+
+// revision returns that of a record, 0 if there is none.
+func (b *batch) revision(kind zone.Kind, id string) (uint64, error) {
+	bucket := b.tx.Bucket([]byte(kind))
+	if bucket == nil {
+		return 0, nil
+	}
+	sealed := bucket.Get([]byte(id))
+	if sealed == nil {
+		return 0, nil
+	}
+	revision, _, err := unseal(string(kind), id, sealed)
+	if err != nil {
+		return 0, fmt.Errorf("%w: record %q in bucket %q: %w", ErrCorrupt, id, kind, err)
+	}
+	return revision, nil
+}
+
+// apply checks the preconditions of a transaction, then writes it. After any error but zone.ErrRetry the batch is not to
+// be committed.
+func (b *batch) apply(tx store.Tx) (store.Commit, error) {
+	for _, w := range tx.Writes {
+		if err := b.expect(zone.Ref{Kind: w.Kind, ID: w.ID, Revision: w.Expect}); err != nil {
+			return store.Commit{}, err
+		}
+	}
+	for _, ref := range tx.Requires {
+		if err := b.expect(ref); err != nil {
+			return store.Commit{}, err
+		}
+	}
+	b.meta.Revision++
+	for _, w := range tx.Writes {
+		if err := b.put(w); err != nil {
+			return store.Commit{}, fmt.Errorf("write %q to bucket %q: %w", w.ID, w.Kind, err)
+		}
+	}
+	return store.Commit{Revision: b.meta.Revision, Writes: tx.Writes}, nil
+}
+
+func (b *batch) expect(ref zone.Ref) error {
+	have, err := b.revision(ref.Kind, ref.ID)
+	if err != nil {
+		return err
+	}
+	if have != ref.Revision {
+		return fmt.Errorf("%w: %s %s has revision %d, not %d", zone.ErrRetry, ref.Kind, ref.ID, have, ref.Revision)
+	}
+	return nil
+}
+
+func (b *batch) put(w store.Write) error {
+	bucket, err := b.tx.CreateBucketIfNotExists([]byte(w.Kind))
+	if err != nil {
+		return err
+	}
+	switch {
+	case w.Value == nil:
+		b.meta.Counts[w.Kind]--
+		return bucket.Delete([]byte(w.ID))
+	case w.Expect == 0:
+		b.meta.Counts[w.Kind]++
+	}
+	return bucket.Put([]byte(w.ID), seal(string(w.Kind), w.ID, b.meta.Revision, w.Value))
+}
+
+// finish writes the meta record.
+func (b *batch) finish() error {
+	value, err := json.Marshal(b.meta)
+	if err != nil {
+		return err
+	}
+	bucket, err := b.tx.CreateBucketIfNotExists([]byte(metaBucket))
+	if err != nil {
+		return err
+	}
+	return bucket.Put([]byte(metaKey), seal(metaBucket, metaKey, b.meta.Revision, value))
+}
