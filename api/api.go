@@ -23,6 +23,8 @@ type State interface {
 	Revision() uint64
 	// Keys returns the keys of a zone, sealed; empty when there are none.
 	Keys(apex zone.Name) []*keymgmt.KeyRecord
+	// Chain returns the chain of trust of a zone, nil if there is none.
+	Chain(apex zone.Name) *keymgmt.Chain
 	// Token returns nil for an unknown id.
 	Token(id string) *keymgmt.Token
 	// Tokens visits all tokens in the order of their ids, until yield returns false.
@@ -43,8 +45,8 @@ type Store interface {
 
 // Vault makes what only the key-encryption key can make. Safe for concurrent use.
 type Vault interface {
-	// GenerateFor returns the sealed keys of a zone that has none yet.
-	GenerateFor(z *zone.Zone, existing []*keymgmt.KeyRecord, now time.Time) ([]*keymgmt.KeyRecord, error)
+	// NewZone returns the keys of a zone that has none yet, and the chain that publishes them.
+	NewZone(z *zone.Zone, existing []*keymgmt.KeyRecord, now time.Time) (keymgmt.ZoneKeys, error)
 	// NewToken makes a token; a zero time means that it never expires. The secret is not kept anywhere.
 	NewToken(scope keymgmt.Scope, description string, expires, now time.Time) (secret string, t *keymgmt.Token, err error)
 	// CheckToken returns nil if secret is that of t and t has not expired. It takes the same time for every

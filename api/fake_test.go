@@ -87,6 +87,11 @@ func (s *memState) Keys(apex zone.Name) (records []*keymgmt.KeyRecord) {
 	return records
 }
 
+func (s *memState) Chain(apex zone.Name) *keymgmt.Chain {
+	c, _ := s.rows[keymgmt.KindChain][apex.String()].(*keymgmt.Chain)
+	return c
+}
+
 func (s *memState) Apex(apex zone.Name) []zone.RRset {
 	var rdata []string
 	for _, k := range s.Keys(apex) {
@@ -213,6 +218,10 @@ func withRevision(row zone.Row, revision uint64) zone.Row {
 		c := *r
 		c.Revision = revision
 		return &c
+	case *keymgmt.Chain:
+		c := *r
+		c.Revision = revision
+		return &c
 	case *keymgmt.KeyRecord:
 		c := *r
 		c.Revision = revision
@@ -239,15 +248,15 @@ func (s *memStore) Backup(w io.Writer) error {
 // memVault is a Vault without cryptography.
 type memVault struct{}
 
-func (memVault) GenerateFor(z *zone.Zone, existing []*keymgmt.KeyRecord, now time.Time) ([]*keymgmt.KeyRecord, error) {
+func (memVault) NewZone(z *zone.Zone, existing []*keymgmt.KeyRecord, now time.Time) (keymgmt.ZoneKeys, error) {
 	if len(existing) > 0 {
-		return nil, errors.New("the zone has keys")
+		return keymgmt.ZoneKeys{}, errors.New("the zone has keys")
 	}
 	record := func(role keymgmt.Role, flags uint16) *keymgmt.KeyRecord {
 		return &keymgmt.KeyRecord{ID: strings.ToLower(rand.Text()), Zone: z.Name, ZoneID: z.ID, Role: role, Algorithm: z.Keys.Algorithm,
 			Flags: flags, PublicKey: []byte("public " + role), KeyTag: 12345, Created: now, Sealed: []byte("SEALED")}
 	}
-	return []*keymgmt.KeyRecord{record("ksk", 257), record("zsk", 256)}, nil
+	return keymgmt.ZoneKeys{Keys: []*keymgmt.KeyRecord{record("ksk", 257), record("zsk", 256)}, Chain: &keymgmt.Chain{Zone: z.Name, ZoneID: z.ID}}, nil
 }
 
 func (memVault) NewToken(scope keymgmt.Scope, description string, expires, now time.Time) (string, *keymgmt.Token, error) {

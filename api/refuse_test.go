@@ -82,7 +82,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"zone with a duration that is none", 422, "invalid", "signature.lifetime", "PUT", "/v1/zones/mx.test.", zone(`"signature":{"lifetime":"8 hours"}`)},
 		{"zone with a TTL of 0", 422, "invalid", "ttl.host", "PUT", "/v1/zones/mx.test.", zone(`"ttl":{"host":0}`)},
 		{"zone with an unknown algorithm", 422, "invalid", "keys.algorithm", "PUT", "/v1/zones/new.test.", zone(`"keys":{"algorithm":"RSAMD5"}`)},
-		{"zone with another algorithm than its keys", 409, "conflict", "keys.algorithm", "PUT", "/v1/zones/mx.test.", zone(`"keys":{"algorithm":"ED25519"}`)},
+		{"zone with a lifetime that is shorter than a rollover", 422, "invalid", "keys.zsk_lifetime", "PUT", "/v1/zones/mx.test.", zone(`"keys":{"zsk_lifetime":"1h"}`)},
 		{"zone with an unknown drain pool", 422, "unknown_reference", "drain_pool", "PUT", "/v1/zones/mx.test.", zone(`"drain_pool":"nope"`)},
 		{"zone with a parent server without port", 422, "invalid", "parent.servers[0]", "PUT", "/v1/zones/mx.test.", zone(`"parent":{"mode":"check","servers":["192.0.2.1"]}`)},
 		{"zone with an address that is none", 422, "invalid", "nameservers[0].addresses[0]", "PUT", "/v1/zones/new.test.", `{"nameservers":[{"name":"ns.new.test.","addresses":["x"]}]}`},

@@ -72,11 +72,12 @@ func (a *API) putZone(c *call, body ZoneSpec) (answer[Zone], error) {
 		if err != nil || !created {
 			return changes, err
 		}
-		keys, err := a.Vault.GenerateFor(z, st.Keys(apex), c.now)
-		for _, k := range keys {
-			changes.Puts = append(changes.Puts, k)
+		keys, err := a.Vault.NewZone(z, st.Keys(apex), c.now)
+		if err != nil {
+			return zone.Changes{}, err
 		}
-		return changes, err
+		changes.Puts = append(changes.Puts, keys.Rows()...)
+		return changes, nil
 	})
 	if err != nil {
 		return answer[Zone]{}, err
@@ -117,6 +118,9 @@ func (a *API) deleteZone(c *call, _ nothing) (answer[nothing], error) {
 		if err == nil {
 			for _, k := range st.Keys(apex) {
 				changes.Deletes = append(changes.Deletes, k.Ref())
+			}
+			if chain := st.Chain(apex); chain != nil {
+				changes.Deletes = append(changes.Deletes, chain.Ref())
 			}
 		}
 		return changes, err

@@ -40,16 +40,27 @@ func testZone(algorithm zone.Algorithm, csk bool) *zone.Zone {
 
 func generate(t *testing.T, v *Vault, z *zone.Zone) []*KeyRecord {
 	t.Helper()
-	records, err := v.GenerateFor(z, nil, now)
+	keys, err := v.NewZone(z, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return records
+	return keys.Keys
+}
+
+// chainOf publishes keys as those of a new zone.
+func chainOf(t *testing.T, v *Vault, z *zone.Zone, records []*KeyRecord) *Chain {
+	t.Helper()
+	c := newChain(z, records, now)
+	var err error
+	if c.Stock, err = v.SignAhead(z, c, records, now); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func open(t *testing.T, v *Vault, z *zone.Zone, records []*KeyRecord) *KeySet {
 	t.Helper()
-	set, err := v.Open(z, records)
+	set, err := v.Open(z, records, chainOf(t, v, z, records))
 	if err != nil {
 		t.Fatal(err)
 	}

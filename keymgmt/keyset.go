@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -48,12 +50,13 @@ func (k *SigningKey) Verify(data, signature []byte) error {
 	return Verify(k.algorithm, k.public, data, signature)
 }
 
-// KeySet is all that is signed and published with the keys of one zone. It is immutable.
+// KeySet is all that is signed and published with the keys of one zone at one moment. It is immutable.
 type KeySet struct {
 	redacted
 	zone    zone.Name
 	apex    []zone.RRset
 	ds      zone.RRset
+	stock   *Stock
 	forKeys []*SigningKey
 	forRest []*SigningKey
 }
@@ -64,125 +67,167 @@ func (s *KeySet) Zone() zone.Name { return s.zone }
 // Apex returns the DNSKEY, CDS and CDNSKEY RRsets. The slice is shared.
 func (s *KeySet) Apex() []zone.RRset { return s.apex }
 
-// DS returns the DS RRset for the parent: digests 2 and 4 of each KSK and CSK, in the zone's TTL for delegations.
+// DS returns the DS RRset that is wanted at the parent: digests 2 and 4 of each of its keys, in the zone's TTL for
+// delegations. It is empty if the zone is to be insecure.
 func (s *KeySet) DS() zone.RRset { return s.ds }
 
-// SigningKeys returns the keys that sign RRsets of type t: KSK or CSK for the types that Apex returns, ZSK or
-// CSK for all others, exactly one for each algorithm (RFC 4035 §2.2). The slice is shared.
+// SigningKeys returns the keys that sign RRsets of type t: each KSK or CSK for the types that Apex returns, ZSK or
+// CSK for all others, one for each algorithm (RFC 4035 §2.2). Those of the first kind cannot sign; see Stocked. The slice
+// is shared.
 func (s *KeySet) SigningKeys(t zone.Type) []*SigningKey {
-	switch t {
-	case zone.TypeDNSKEY, zone.TypeCDS, zone.TypeCDNSKEY:
+	if rrsig.OfKeys(t) {
 		return s.forKeys
 	}
 	return s.forRest
 }
 
-// Open unseals the keys of a zone, tests each, and builds the key set. Every algorithm must have exactly one key
-// that signs the keys and one that signs the rest. The errors name the zone and the key; with no records at all
-// the error is ErrNoKeys.
-func (v *Vault) Open(z *zone.Zone, records []*KeyRecord) (*KeySet, error) {
+// Stocked returns the RDATA of the RRSIG records over one of the RRsets that Apex returns, signed ahead; nil if there are
+// none that outlive the TTL and zone.SignatureReserve.
+func (s *KeySet) Stocked(t zone.Type, now time.Time) []string {
+	if s.stock == nil || !rrsig.OfKeys(t) {
+		return nil
+	}
+	p := s.stock.at(now)
+	if p == nil {
+		return nil
+	}
+	sigs := *p.of(t)
+	out := make([]string, len(sigs))
+	for i, sig := range sigs {
+		out[i] = string(sig)
+	}
+	return out
+}
+
+// Open unseals the keys that sign in a chain, tests each, verifies what was signed ahead, and builds the key set. KSKs that
+// the vault has are tested too, and not kept. The errors name the zone and the key; with no records at all the error is
+// ErrNoKeys. Without a chain (a database of a version that had none) the set is empty, and nothing can be answered with it
+// until the Manager has made one.
+func (v *Vault) Open(z *zone.Zone, records []*KeyRecord, chain *Chain) (*KeySet, error) {
 	if len(records) == 0 {
 		return nil, fmt.Errorf("open the keys of zone %s: %w", z.Name, ErrNoKeys)
 	}
 	s := &KeySet{zone: z.Name}
-	for _, r := range sortedByID(records) {
-		if err := v.openKey(z, r, s); err != nil {
+	keys := map[string]*SigningKey{}
+	for _, r := range records {
+		key, err := v.openKey(z, r)
+		if err != nil {
 			return nil, fmt.Errorf("open key %s of zone %s: %w", r.ID, z.Name, err)
 		}
+		keys[r.ID] = key
 	}
-	if err := s.checkComplete(records); err != nil {
+	if chain == nil {
+		return s, nil
+	}
+	if err := s.build(z, records, chain, keys); err != nil {
 		return nil, fmt.Errorf("open the keys of zone %s: %w", z.Name, err)
 	}
-	s.publish(z, records)
 	return s, nil
 }
 
-// sortedByID makes the order of signatures in an answer the same on all nodes.
-func sortedByID(records []*KeyRecord) []*KeyRecord {
-	return slices.SortedFunc(slices.Values(records), func(a, b *KeyRecord) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-}
-
-// openKey adds a key to the set.
-func (v *Vault) openKey(z *zone.Zone, r *KeyRecord, s *KeySet) error {
+// openKey tests a key and returns what can be done with it.
+func (v *Vault) openKey(z *zone.Zone, r *KeyRecord) (*SigningKey, error) {
 	switch {
 	case r.Zone != z.Name || r.ZoneID != z.ID:
-		return fmt.Errorf("it belongs to zone %s with id %q, not to the one with id %q", r.Zone, r.ZoneID, z.ID)
+		return nil, fmt.Errorf("it belongs to zone %s with id %q, not to the one with id %q", r.Zone, r.ZoneID, z.ID)
 	case !r.Role.known():
-		return fmt.Errorf("there is no role %q", r.Role)
+		return nil, fmt.Errorf("there is no role %q", r.Role)
 	case r.Flags != r.Role.flags():
-		return fmt.Errorf("a %s has flags %d, not %d", r.Role, r.Role.flags(), r.Flags)
+		return nil, fmt.Errorf("a %s has flags %d, not %d", r.Role, r.Role.flags(), r.Flags)
 	}
-	key := &SigningKey{tag: r.KeyTag, algorithm: r.Algorithm, public: r.PublicKey}
+	key := &SigningKey{tag: r.KeyTag, algorithm: r.Algorithm, public: r.PublicKey, sign: cannotSign}
 	id, err := hex.DecodeString(r.ID)
 	if err != nil || len(id) != len(key.id) {
-		return errors.New("its id is not 128 bits in hex")
+		return nil, errors.New("its id is not 128 bits in hex")
 	}
 	copy(key.id[:], id)
-	if key.sign, err = v.unseal(r); err != nil {
+	if r.Place != PlaceHere {
+		return key, r.checkTag()
+	}
+	sign, err := v.unseal(r)
+	if err == nil && r.Role.signsRest() {
+		key.sign = sign
+	}
+	return key, err
+}
+
+var errSignedAhead = errors.New("what this key signs is signed ahead")
+
+func cannotSign([]byte, [sha256.Size]byte) ([]byte, error) { return nil, errSignedAhead }
+
+// build makes the set of what the chain publishes and signs with at present.
+func (s *KeySet) build(z *zone.Zone, records []*KeyRecord, c *Chain, keys map[string]*SigningKey) error {
+	if c.Zone != z.Name || c.ZoneID != z.ID {
+		return fmt.Errorf("the chain belongs to zone %s with id %q, not to the one with id %q", c.Zone, c.ZoneID, z.ID)
+	}
+	find := finder(records)
+	sets, err := c.keySets(find, c.Stock.TTL)
+	if err != nil {
 		return err
 	}
-	if r.Role.signsKeys() {
-		s.forKeys = append(s.forKeys, key)
+	signers := c.keySigners(find)
+	if err := c.Stock.verify(z.Name, sets, signers); err != nil {
+		return err
 	}
-	if r.Role.signsRest() {
-		s.forRest = append(s.forRest, key)
+	for _, k := range signers {
+		s.forKeys = append(s.forKeys, keys[k.ID])
+	}
+	for _, id := range last(c.Signers).Keys {
+		if k := find(id); k == nil || !k.Role.signsRest() || k.Place != PlaceHere {
+			return fmt.Errorf("key %s is to sign and cannot", id)
+		}
+		s.forRest = append(s.forRest, keys[id])
+	}
+	if err := c.checkPresent(find); err != nil {
+		return err
+	}
+	s.apex, s.stock = sets, &c.Stock
+	if len(last(c.DS).Keys) > 0 {
+		s.ds = zone.NewRRset(z.Name, zone.TypeDS, z.TTL.NS, rdataOf(sets[1]))
 	}
 	return nil
 }
 
-// checkComplete makes sure that every RRset will be signed once in every algorithm of the DNSKEY RRset
-// (RFC 4035 §2.2), and that no two keys share a tag.
-func (s *KeySet) checkComplete(records []*KeyRecord) error {
-	algorithms, seen := map[zone.Algorithm]bool{}, map[uint16]bool{}
-	for _, r := range records {
-		algorithms[r.Algorithm] = true
-		if seen[r.KeyTag] {
-			return fmt.Errorf("two keys have the tag %d", r.KeyTag)
-		}
-		seen[r.KeyTag] = true
+// checkPresent applies the rules that hold whatever caches have: what is served now validates, no two keys in the DNSKEY
+// RRset share a tag, and no RRset has more than two signatures, which is all that some resolvers try.
+func (c *Chain) checkPresent(find func(id string) *KeyRecord) error {
+	algorithm := func(id string) zone.Algorithm { return algorithmIn(find, id) }
+	ds, keys, signers := last(c.DS).Keys, last(c.Keys).Keys, last(c.Signers).Keys
+	if a, ok := covers(ds, ds, keys, algorithm); !ok {
+		return fmt.Errorf("no %s key that is wanted at the parent is in the DNSKEY RRset", a)
 	}
-	for a := range algorithms {
-		isOf := func(k *SigningKey) bool { return k.algorithm == a }
-		if n := count(s.forKeys, isOf); n != 1 {
-			return fmt.Errorf("%d keys of algorithm %s sign the keys; one KSK or CSK is needed", n, a)
+	if a, ok := covers(keys, keys, signers, algorithm); !ok {
+		return fmt.Errorf("no %s key in the DNSKEY RRset signs the records", a)
+	}
+	seen := map[uint16]bool{}
+	for _, id := range keys {
+		tag := find(id).KeyTag
+		if seen[tag] {
+			return fmt.Errorf("two keys have the tag %d", tag)
 		}
-		if n := count(s.forRest, isOf); n != 1 {
-			return fmt.Errorf("%d keys of algorithm %s sign the records; one ZSK or CSK is needed", n, a)
+		seen[tag] = true
+	}
+	if len(signers) > maxSignatures || len(c.keySigners(find)) > maxSignatures {
+		return fmt.Errorf("more than %d keys sign one RRset", maxSignatures)
+	}
+	for _, id := range keys {
+		a := algorithm(id)
+		if !slices.ContainsFunc(c.keySigners(find), func(k *KeyRecord) bool { return k.Algorithm == a }) {
+			return fmt.Errorf("no %s key signs the DNSKEY RRset", a)
 		}
 	}
 	return nil
 }
 
-func count[T any](all []T, match func(T) bool) (n int) {
-	for _, x := range all {
-		if match(x) {
-			n++
-		}
-	}
-	return n
-}
+// maxSignatures is the largest number of signatures of one RRset: PowerDNS Recursor looks at two and no more.
+const maxSignatures = 2
 
-// publish builds the RRsets.
-func (s *KeySet) publish(z *zone.Zone, records []*KeyRecord) {
-	var keys, cds, cdnskey []string
-	for _, r := range records {
-		keys = append(keys, r.DNSKEY())
-		if r.Role.signsKeys() {
-			cds = append(cds, r.DS()...)
-			cdnskey = append(cdnskey, r.DNSKEY())
-		}
+func rdataOf(set zone.RRset) []string {
+	out := make([]string, set.Len())
+	for i := range out {
+		out[i] = set.RData(i)
 	}
-	s.apex = []zone.RRset{
-		zone.NewRRset(z.Name, zone.TypeDNSKEY, z.TTL.DNSKEY, keys),
-		zone.NewRRset(z.Name, zone.TypeCDS, z.TTL.DNSKEY, cds),
-		zone.NewRRset(z.Name, zone.TypeCDNSKEY, z.TTL.DNSKEY, cdnskey),
-	}
-	s.ds = zone.NewRRset(z.Name, zone.TypeDS, z.TTL.NS, cds)
+	return out
 }
 
 // Ring is the key sets of all zones. It is immutable; the nil Ring is empty.

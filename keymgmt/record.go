@@ -26,6 +26,16 @@ const (
 	CSK Role = "csk" // signs everything; the parent's DS points to it
 )
 
+// Place is where the private part of a key is.
+type Place string
+
+// The places.
+const (
+	PlaceHere    Place = ""        // in the record, sealed
+	PlaceOffline Place = "offline" // with somebody who signs the key sets in a ceremony
+	PlaceForeign Place = "foreign" // with another signer of the zone (RFC 8901 §2.1.2); we publish the key, nothing more
+)
+
 // Flags of a DNSKEY (RFC 4034 §2.1.1, RFC 5011 §7).
 const (
 	flagZone   = 0x0100
@@ -58,8 +68,10 @@ type KeyRecord struct {
 	KeyTag    uint16         `json:"key_tag"`    // RFC 4034 Appendix B
 	Created   time.Time      `json:"created"`    // UTC
 	KEK       string         `json:"kek"`        // identity of the key-encryption key that Sealed needs
-	Sealed    []byte         `json:"sealed"`     // private key, see [Vault]
-	Revision  uint64         `json:"-"`          // of the last write, 0 before the first
+	Place     Place          `json:"place,omitempty"`
+	Sealed    []byte         `json:"sealed"`           // private key, see [Vault]; empty unless the place is here
+	Retired   time.Time      `json:"retired,omitzero"` // UTC, when it went to the trash: no cache remembers it
+	Revision  uint64         `json:"-"`                // of the last write, 0 before the first
 }
 
 // Ref names the row and the version it was derived from.
@@ -110,4 +122,15 @@ func keyTag(rdata string) uint16 {
 	}
 	sum += sum >> 16
 	return uint16(sum)
+}
+
+// isForeign reports whether a key belongs to another signer.
+func (k *KeyRecord) isForeign() bool { return k.Place == PlaceForeign }
+
+// checkTag makes sure that the recorded key tag is that of the public key.
+func (k *KeyRecord) checkTag() error {
+	if tag, _ := tags(k.Flags, k.Algorithm, k.PublicKey); tag != k.KeyTag {
+		return fmt.Errorf("the recorded key tag is %d, that of the public key is %d", k.KeyTag, tag)
+	}
+	return nil
 }

@@ -46,7 +46,9 @@ const (
 var (
 	errSealed  = errors.New("the sealed key does not belong to this record, or was changed")
 	errVersion = errors.New("the sealed key has a format that this version does not know")
-	errTags    = errors.New("no key with a free key tag was found")
+	// ErrAway means that the private part of a key is not on this machine.
+	ErrAway = errors.New("the private key is somewhere else")
+	errTags = errors.New("no key with a free key tag was found")
 )
 
 // newVault derives the keys; kek is not kept.
@@ -93,9 +95,39 @@ func newVault(kek []byte) (*Vault, error) {
 // KEK returns the public identity of the key-encryption key: 64 bits derived from it, in hex.
 func (v *Vault) KEK() string { return v.id }
 
-// GenerateFor makes the keys that a zone needs by its policy: a CSK, or a KSK and a ZSK. Their key tags, and
-// those of their revoked forms, differ from those of the existing keys.
-func (v *Vault) GenerateFor(z *zone.Zone, existing []*KeyRecord, now time.Time) ([]*KeyRecord, error) {
+// ZoneKeys is what a zone needs before it can be answered for.
+type ZoneKeys struct {
+	Keys  []*KeyRecord
+	Chain *Chain
+}
+
+// Rows returns what has to be written together with the zone.
+func (k ZoneKeys) Rows() []zone.Row {
+	rows := make([]zone.Row, 0, len(k.Keys)+1)
+	for _, r := range k.Keys {
+		rows = append(rows, r)
+	}
+	return append(rows, k.Chain)
+}
+
+// NewZone makes what a zone needs before it can be answered for: its keys by the policy, a CSK or a KSK and a ZSK, and
+// the chain that publishes them. Key tags, and those of revoked forms, differ from those of existing keys.
+func (v *Vault) NewZone(z *zone.Zone, existing []*KeyRecord, now time.Time) (ZoneKeys, error) {
+	roles := make([]Role, 0, 3)
+	for _, s := range slots(z.Keys) {
+		roles = append(roles, s.role(z.Keys))
+	}
+	made, err := v.generate(z, roles, existing, now)
+	if err != nil {
+		return ZoneKeys{}, err
+	}
+	c := newChain(z, made, now)
+	c.Stock, err = v.SignAhead(z, c, made, now)
+	return ZoneKeys{made, c}, err
+}
+
+// generate makes keys of roles, all with tags of their own.
+func (v *Vault) generate(z *zone.Zone, roles []Role, existing []*KeyRecord, now time.Time) ([]*KeyRecord, error) {
 	taken := map[uint16]bool{}
 	take := func(k *KeyRecord) {
 		tag, revoked := tags(k.Flags, k.Algorithm, k.PublicKey)
@@ -103,10 +135,6 @@ func (v *Vault) GenerateFor(z *zone.Zone, existing []*KeyRecord, now time.Time) 
 	}
 	for _, k := range existing {
 		take(k)
-	}
-	roles := []Role{KSK, ZSK}
-	if z.Keys.CSK {
-		roles = []Role{CSK}
 	}
 	made := make([]*KeyRecord, len(roles))
 	for i, role := range roles {
@@ -185,8 +213,8 @@ func (v *Vault) unseal(k *KeyRecord) (signFunc, error) {
 	if k.KEK != v.id {
 		return nil, fmt.Errorf("%w: the key is sealed under %q, not under the configured one, %q", ErrKEK, k.KEK, v.id)
 	}
-	if tag, _ := tags(k.Flags, k.Algorithm, k.PublicKey); tag != k.KeyTag {
-		return nil, fmt.Errorf("the recorded key tag is %d, that of the public key is %d", k.KeyTag, tag)
+	if err := k.checkTag(); err != nil {
+		return nil, err
 	}
 	plain, err := v.open(k.Sealed, k.additional())
 	if err != nil {
@@ -209,6 +237,14 @@ func (v *Vault) unseal(k *KeyRecord) (signFunc, error) {
 		return nil, err
 	}
 	return sign, selfTest(k, sign)
+}
+
+// private returns the signing function of a key, wherever the private part is.
+func (v *Vault) private(k *KeyRecord) (signFunc, error) {
+	if k.Place != PlaceHere {
+		return nil, ErrAway
+	}
+	return v.unseal(k)
 }
 
 // selfTest signs once and verifies with the recorded public key: a fault in memory or in the cryptography shows

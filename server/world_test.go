@@ -181,11 +181,11 @@ func (s *state) makeKeys(t testing.TB) {
 		t.Fatal(err)
 	}
 	for _, z := range s.sorted() {
-		records, err := vault.GenerateFor(z, nil, now)
+		keys, err := vault.NewZone(z, nil, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ks, err := vault.Open(z, records)
+		ks, err := vault.Open(z, keys.Keys, keys.Chain)
 		if err != nil {
 			t.Fatal(err)
 		}

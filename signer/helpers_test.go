@@ -30,11 +30,11 @@ func testKeys(t testing.TB, z *zone.Zone) *keymgmt.KeySet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	records, err := vault.GenerateFor(z, nil, now)
+	keys, err := vault.NewZone(z, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ks, err := vault.Open(z, records)
+	ks, err := vault.Open(z, keys.Keys, keys.Chain)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,12 @@ package signer
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
 )
@@ -17,6 +18,7 @@ var (
 	ErrNoKeys  = errors.New("no key signs this type")
 	ErrForeign = errors.New("the key set, the zone and the RRset do not belong together")
 	ErrEmpty   = errors.New("the RRset is empty")
+	ErrStock   = errors.New("no signature that was made ahead lasts long enough")
 	ErrWindow  = errors.New("the signature window is too short for the TTL")
 )
 
@@ -53,19 +55,6 @@ type Signed struct {
 	Sigs []string
 }
 
-// Layout of the fixed part of RRSIG RDATA (RFC 4034 §3.1). The signer's name and the signature follow.
-const (
-	atAlgorithm  = 2
-	atLabels     = 3
-	atTTL        = 4
-	atExpiration = 8
-	atInception  = 12
-	atKeyTag     = 16
-	atSigner     = 18
-)
-
-const classIN = 1
-
 // cacheKey identifies a signature: the id of the key, and the SHA-256 of the signed data, which contains the window.
 type cacheKey [16 + sha256.Size]byte
 
@@ -90,20 +79,22 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 	case ks.Zone() != z.Name || !set.Name().Within(z.Name):
 		return Signed{}, ErrForeign
 	}
+	if rrsig.OfKeys(set.Type()) {
+		return stocked(ks, set, now)
+	}
 	keys := ks.SigningKeys(set.Type())
 	if len(keys) == 0 {
 		return Signed{}, ErrNoKeys
 	}
-	w := windowAt(z.Signature, set.Type(), set.Name(), now)
-	if !w.outlives(set.TTL(), now) {
+	w := rrsig.At(z.Signature, set.Type(), set.Name(), now)
+	if !w.Outlives(set.TTL(), now) {
 		return Signed{}, ErrWindow
 	}
 	var buf [1024]byte // enough for all but large apex RRsets, which spill to the heap
-	data := appendRecords(appendHead(buf[:0], z.Name, set, w), set)
+	data := rrsig.AppendData(buf[:0], z.Name, set, w)
 	sigs := make([]string, len(keys))
 	for i, key := range keys {
-		data[atAlgorithm] = byte(key.Algorithm())
-		binary.BigEndian.PutUint16(data[atKeyTag:], key.Tag())
+		rrsig.SetKey(data, key.Algorithm(), key.Tag())
 		sig, err := s.signature(key, z.Name, set, data, w, now)
 		if err != nil {
 			return Signed{}, err
@@ -113,8 +104,20 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 	return Signed{set, sigs}, nil
 }
 
+// stocked returns one of the RRsets that are signed ahead; only the key set itself has one.
+func stocked(ks *keymgmt.KeySet, set zone.RRset, now time.Time) (Signed, error) {
+	if !slices.ContainsFunc(ks.Apex(), func(own zone.RRset) bool { return own.Same(set) }) {
+		return Signed{}, ErrForeign
+	}
+	sigs := ks.Stocked(set.Type(), now)
+	if len(sigs) == 0 {
+		return Signed{}, ErrStock
+	}
+	return Signed{set, sigs}, nil
+}
+
 // signature returns RRSIG RDATA for the signed data, remembered or made now.
-func (s *Signer) signature(key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, data []byte, w window, now time.Time) (string, error) {
+func (s *Signer) signature(key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, data []byte, w rrsig.Window, now time.Time) (string, error) {
 	memory := s.known
 	if deniesName(set) {
 		memory = s.unknown
@@ -131,43 +134,7 @@ func (s *Signer) signature(key *keymgmt.SigningKey, apex zone.Name, set zone.RRs
 		return "", err
 	}
 	s.metrics.made(key.Algorithm())
-	rdata := string(data[:atSigner+len(apex.Wire())]) + string(signature)
-	usable := w.expiration - int64(set.TTL()) - int64(zone.SignatureReserve/time.Second)
-	memory.put(ck, rdata, usable, now.Unix())
+	rdata := string(rrsig.Head(data, apex)) + string(signature)
+	memory.put(ck, rdata, w.UsableUntil(set.TTL()), now.Unix())
 	return rdata, nil
-}
-
-// appendHead appends RRSIG RDATA up to the signature, without algorithm and key tag.
-func appendHead(b []byte, apex zone.Name, set zone.RRset, w window) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(set.Type()))
-	b = append(b, 0, labelCount(set.Name()))
-	b = binary.BigEndian.AppendUint32(b, set.TTL())
-	b = binary.BigEndian.AppendUint32(b, uint32(w.expiration)) // modulo 2^32, RFC 4034 §3.1.5
-	b = binary.BigEndian.AppendUint32(b, uint32(w.inception))
-	b = append(b, 0, 0)
-	return append(b, apex.Wire()...)
-}
-
-// labelCount is the labels field: neither the root nor a leading asterisk counts (RFC 4034 §3.1.3).
-func labelCount(name zone.Name) byte {
-	n := name.Labels()
-	if name.FirstLabel() == "*" {
-		n--
-	}
-	return byte(n)
-}
-
-// appendRecords appends the records in canonical form and order (RFC 4034 §3.1.8.1, §6), which is how an RRset
-// has them.
-func appendRecords(b []byte, set zone.RRset) []byte {
-	for i := range set.Len() {
-		rdata := set.RData(i)
-		b = append(b, set.Name().Wire()...)
-		b = binary.BigEndian.AppendUint16(b, uint16(set.Type()))
-		b = binary.BigEndian.AppendUint16(b, classIN)
-		b = binary.BigEndian.AppendUint32(b, set.TTL())
-		b = binary.BigEndian.AppendUint16(b, uint16(len(rdata)))
-		b = append(b, rdata...)
-	}
-	return b
 }

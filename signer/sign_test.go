@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"slices"
 	"sync"
 	"testing"
@@ -32,9 +32,8 @@ func TestSignedDataIsThatOfRFC8080(t *testing.T) {
 	}
 	apex := zone.MustParseName("example.com.")
 	set := zone.NewRRset(apex, zone.TypeMX, 3600, []string{zone.MXRData(10, zone.MustParseName("mail.example.com."))})
-	data := appendRecords(appendHead(nil, apex, set, window{inception: 1438207200, expiration: 1440021600}), set)
-	data[atAlgorithm] = 15
-	binary.BigEndian.PutUint16(data[atKeyTag:], 3613)
+	data := rrsig.AppendData(nil, apex, set, rrsig.Window{Inception: 1438207200, Expiration: 1440021600})
+	rrsig.SetKey(data, 15, 3613)
 	if got := ed25519.Sign(ed25519.NewKeyFromSeed(seed), data); !bytes.Equal(got, want) {
 		t.Errorf("signature %x of data %x", got, data)
 	}
@@ -82,7 +81,7 @@ func TestSignaturesVerifyForOthers(t *testing.T) {
 			if err := sig.Verify(keys[i], rrs[:len(rrs)-1]); err != nil || !sig.ValidityPeriod(now) {
 				t.Errorf("%s %s %s: %v", algorithm, set.Name(), set.Type(), err)
 			}
-			if isKSK := keys[i].Flags == 257; isKSK != signedByKSK(set.Type()) {
+			if isKSK := keys[i].Flags == 257; isKSK != rrsig.OfKeys(set.Type()) {
 				t.Errorf("%s is signed by a key with flags %d", set.Type(), keys[i].Flags)
 			}
 		}
@@ -96,8 +95,8 @@ func TestTwoSignersGiveTheSameBytes(t *testing.T) {
 		ks := testKeys(t, z)
 		a, b := New(Options{CacheEntries: 100}), New(Options{CacheEntries: 100})
 		for _, set := range testSets(t, z, ks, a) {
-			w := windowAt(z.Signature, set.Type(), set.Name(), now)
-			begin := time.Unix(w.start, 0)
+			w := rrsig.At(z.Signature, set.Type(), set.Name(), now)
+			begin := time.Unix(w.Start, 0)
 			first := mustSign(t, a, ks, z, set, begin)
 			if second := mustSign(t, b, ks, z, set, begin.Add(59*time.Minute)); !slices.Equal(first.Sigs, second.Sigs) {
 				t.Errorf("%s %s: signatures differ", algorithm, set.Type())
@@ -191,7 +190,7 @@ func TestVerifyRefuses(t *testing.T) {
 		}
 	}
 	for _, at := range []time.Time{now.Add(-3 * time.Hour), now.Add(9 * time.Hour)} {
-		if err := Verify(ks, signed, at); !errors.Is(err, errPeriod) {
+		if err := Verify(ks, signed, at); !errors.Is(err, rrsig.ErrPeriod) {
 			t.Errorf("at %s: %v", at, err)
 		}
 	}

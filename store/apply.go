@@ -12,7 +12,7 @@ import (
 	"github.com/mxseal/mxseal/zone"
 )
 
-type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord) (*keymgmt.KeySet, error)
+type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Chain) (*keymgmt.KeySet, error)
 
 // loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet.
 type loader struct {
@@ -51,7 +51,7 @@ func (l *loader) finish(revision uint64) (*State, error) {
 	l.txn.Commit()
 	s := snapshot(l.db, revision, nil, &keymgmt.Ring{})
 	for _, z := range s.sorted {
-		set, err := l.open(z, s.keysOf(z))
+		set, err := l.open(z, s.keysOf(z), s.chainOf(z))
 		if err != nil {
 			return nil, err
 		}
@@ -76,19 +76,27 @@ func (s *State) keysOf(z *zone.Zone) []*keymgmt.KeyRecord {
 	return slices.DeleteFunc(s.Keys(z.Name), func(k *keymgmt.KeyRecord) bool { return k.ZoneID != z.ID })
 }
 
+// chainOf returns the chain of a zone, nil if there is none, or only that of an earlier zone of the same name.
+func (s *State) chainOf(z *zone.Zone) *keymgmt.Chain {
+	if c := s.Chain(z.Name); c != nil && c.ZoneID == z.ID {
+		return c
+	}
+	return nil
+}
+
 // checkKeys opens the key sets that changes would lead to.
 func checkKeys(state *State, changes zone.Changes, open opener) error {
 	put, deleted := map[string]*keymgmt.KeyRecord{}, map[string]bool{}
-	zones := map[zone.Name]*zone.Zone{}
-	concerns := func(k *keymgmt.KeyRecord) {
-		if z := state.Zone(k.Zone); z != nil && zones[k.Zone] == nil {
-			zones[k.Zone] = z
+	zones, chains := map[zone.Name]*zone.Zone{}, map[zone.Name]*keymgmt.Chain{}
+	concerns := func(apex zone.Name) {
+		if z := state.Zone(apex); z != nil && zones[apex] == nil {
+			zones[apex] = z
 		}
 	}
 	for _, ref := range changes.Deletes {
 		deleted[ref.ID] = ref.Kind == keymgmt.KindKey
 		if k := first[*keymgmt.KeyRecord](state, keymgmt.KindKey, ref.ID); k != nil && deleted[ref.ID] {
-			concerns(k)
+			concerns(k.Zone)
 		}
 	}
 	for _, row := range changes.Puts {
@@ -97,7 +105,10 @@ func checkKeys(state *State, changes zone.Changes, open opener) error {
 			zones[r.Name] = r
 		case *keymgmt.KeyRecord:
 			put[r.ID] = r
-			concerns(r)
+			concerns(r.Zone)
+		case *keymgmt.Chain:
+			chains[r.Zone] = r
+			concerns(r.Zone)
 		}
 	}
 	for _, ref := range changes.Deletes {
@@ -106,7 +117,11 @@ func checkKeys(state *State, changes zone.Changes, open opener) error {
 		}
 	}
 	for _, z := range zones {
-		if _, err := open(z, keysAfter(state, z, put, deleted)); err != nil {
+		chain := chains[z.Name]
+		if chain == nil {
+			chain = state.chainOf(z)
+		}
+		if _, err := open(z, keysAfter(state, z, put, deleted), chain); err != nil {
 			return err
 		}
 	}
@@ -192,7 +207,7 @@ func (w *writer) reopen(s *State, apex zone.Name) *keymgmt.Ring {
 	if z == nil {
 		return s.ring.Without(apex)
 	}
-	set, err := w.o.Open(z, s.keysOf(z))
+	set, err := w.o.Open(z, s.keysOf(z), s.chainOf(z))
 	if err != nil {
 		w.o.Log.Error("a zone has no keys to sign with", "zone", apex, "error", err)
 		w.o.Metrics.keyErrors.Inc()
@@ -215,6 +230,8 @@ func (t *touched) note(row zone.Row) {
 	case *zone.Zone:
 		t.zones[r.Name], t.keys[r.Name] = true, true
 	case *keymgmt.KeyRecord:
+		t.zones[r.Zone], t.keys[r.Zone] = true, true
+	case *keymgmt.Chain:
 		t.zones[r.Zone], t.keys[r.Zone] = true, true
 	case *zone.Pool:
 		t.allZones = true

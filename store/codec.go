@@ -57,6 +57,9 @@ func decode(r Record) (zone.Row, error) {
 	case keymgmt.KindKey:
 		k := &keymgmt.KeyRecord{}
 		row, revision = k, &k.Revision
+	case keymgmt.KindChain:
+		c := &keymgmt.Chain{}
+		row, revision = c, &c.Revision
 	case keymgmt.KindToken:
 		t := &keymgmt.Token{}
 		row, revision = t, &t.Revision

@@ -105,11 +105,12 @@ func (w *world) putZone(text string, change func(*zone.ZoneSpec)) uint64 {
 		if err != nil || st.Zone(apex) != nil {
 			return c, err
 		}
-		keys, err := w.vault.GenerateFor(z, nil, now)
-		for _, k := range keys {
-			c.Puts = append(c.Puts, k)
+		keys, err := w.vault.NewZone(z, nil, now)
+		if err != nil {
+			return zone.Changes{}, err
 		}
-		return c, err
+		c.Puts = append(c.Puts, keys.Rows()...)
+		return c, nil
 	})
 }
 

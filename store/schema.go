@@ -17,7 +17,7 @@ const (
 )
 
 // loadedKinds are those that have rows in memory.
-var loadedKinds = []zone.Kind{zone.KindZone, zone.KindPool, zone.KindTenant, zone.KindHost, keymgmt.KindKey, keymgmt.KindToken}
+var loadedKinds = []zone.Kind{zone.KindZone, zone.KindPool, zone.KindTenant, zone.KindHost, keymgmt.KindKey, keymgmt.KindChain, keymgmt.KindToken}
 
 func schema() *memdb.DBSchema {
 	s := &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{}}

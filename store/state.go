@@ -101,6 +101,11 @@ func (s *State) Keys(apex zone.Name) []*keymgmt.KeyRecord {
 	return all[*keymgmt.KeyRecord](s, keymgmt.KindKey, byZone, apex.String())
 }
 
+// Chain returns the chain of a zone, nil if there is none.
+func (s *State) Chain(apex zone.Name) *keymgmt.Chain {
+	return first[*keymgmt.Chain](s, keymgmt.KindChain, apex.String())
+}
+
 // Token returns nil for an unknown id.
 func (s *State) Token(id string) *keymgmt.Token {
 	return first[*keymgmt.Token](s, keymgmt.KindToken, id)

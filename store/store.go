@@ -22,8 +22,8 @@ const retryPatience = 10 * time.Millisecond
 
 // Options are what a Store needs besides its engine. All are needed.
 type Options struct {
-	// Open unseals the keys of a zone and makes its key set; see keymgmt.Vault.
-	Open    func(z *zone.Zone, records []*keymgmt.KeyRecord) (*keymgmt.KeySet, error)
+	// Open unseals the keys of a zone and makes its key set; the chain may be nil. See keymgmt.Vault.
+	Open    func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Chain) (*keymgmt.KeySet, error)
 	Log     *slog.Logger
 	Metrics *Metrics
 }

@@ -257,6 +257,7 @@ func TestZoneDeletedAndCreatedAgain(t *testing.T) {
 		for _, k := range st.Keys(apex) {
 			c.Deletes = append(c.Deletes, k.Ref())
 		}
+		c.Deletes = append(c.Deletes, st.Chain(apex).Ref())
 		return c, err
 	})
 	if st := w.store.State(); st.Zone(apex) != nil || st.KeySet(apex) != nil || len(st.Keys(apex)) != 0 {
@@ -268,11 +269,22 @@ func TestZoneDeletedAndCreatedAgain(t *testing.T) {
 	}
 }
 
-// A change of the policy that keys are published by makes the key set anew.
-func TestKeySetFollowsTheZone(t *testing.T) {
+// A change of the chain makes the key set anew; one that does not fit the keys, or that they have not signed, is refused.
+func TestKeySetFollowsTheChain(t *testing.T) {
 	w := provisioned(t)
-	w.putZone("mx.test.", func(s *zone.ZoneSpec) { s.TTL.DNSKEY = 600 })
 	apex := zone.MustParseName("mx.test.")
+	z, c := *w.store.State().Zone(apex), *w.store.State().Chain(apex)
+	c.Stock.TTL = 600
+	stock, err := w.vault.SignAhead(&z, &c, w.store.State().Keys(apex), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(*store.State) (zone.Changes, error) { return zone.Changes{Puts: []zone.Row{&c}}, nil }
+	if _, err := w.update(put); err == nil {
+		t.Error("took a chain with signatures over another TTL")
+	}
+	c.Stock = stock
+	w.must(put)
 	if ttl := w.store.State().Apex(apex)[0].TTL(); ttl != 600 {
 		t.Errorf("the DNSKEY TTL is %d", ttl)
 	}

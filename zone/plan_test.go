@@ -384,8 +384,6 @@ func TestRefusals(t *testing.T) {
 		"unknown drain pool":       {nil, putZone(b, func(s *ZoneSpec) { s.DrainPool = "none" }), ErrUnknownRef, "drain_pool"},
 		"drain pool being deleted": {func(w *world) { close(w, "other") }, putZone(b, func(s *ZoneSpec) { s.DrainPool = "other" }), ErrUnknownRef, "drain_pool"},
 		"drain pool removed":       {nil, putZone(mx, func(s *ZoneSpec) { s.DrainPool = "" }), ErrConflict, "drain_pool"},
-		"other algorithm":          {nil, putZone(mx, func(s *ZoneSpec) { s.DrainPool, s.Keys.Algorithm = "drain", ED25519 }), ErrConflict, "keys.algorithm"},
-		"other kind of keys":       {nil, putZone(mx, func(s *ZoneSpec) { s.DrainPool, s.Keys.CSK = "drain", true }), ErrConflict, "keys.csk"},
 		"hosted without parent":    {nil, putZone(b, func(s *ZoneSpec) { s.Parent.Mode = ParentHosted }), ErrUnknownRef, "parent.mode"},
 		"hosted later":             {func(w *world) { w.zone(b, zoneSpec(b)) }, putZone(b, func(s *ZoneSpec) { s.Parent.Mode = ParentHosted }), ErrUnknownRef, "parent.mode"},
 		"name server is a host": {nil, putZone(mx, func(s *ZoneSpec) {

@@ -71,6 +71,11 @@ func (s RRset) RData(i int) string { return s.rdata[i] }
 // IsEmpty reports whether there are no records, and hence no RRset.
 func (s RRset) IsEmpty() bool { return len(s.rdata) == 0 }
 
+// Same reports whether two sets have the same owner, type, TTL and records.
+func (s RRset) Same(o RRset) bool {
+	return s.name == o.name && s.typ == o.typ && s.ttl == o.ttl && slices.Equal(s.rdata, o.rdata)
+}
+
 // RData constructors. Each returns the wire form of the RFC it names.
 
 // AddressRData is the RDATA of A (RFC 1035 §3.4.1) or AAAA (RFC 3596 §2.2).

@@ -14,6 +14,7 @@ const (
 	SignatureReserve = time.Hour
 	minBackdate      = time.Hour
 	maxLifetime      = 30 * 24 * time.Hour
+	maxStock         = 100 * 24 * time.Hour
 	maxTTL           = 86400
 	maxNameservers   = 13
 )
@@ -32,6 +33,11 @@ type TTLs struct {
 	NS       uint32 `json:"ns"`       // NS and addresses of name servers, DS and NS of shards below
 }
 
+// Signed is the largest TTL of records that a ZSK signs.
+func (t TTLs) Signed() time.Duration {
+	return time.Duration(max(t.Host, t.Negative, t.NS)) * time.Second
+}
+
 // SignaturePolicy says when signatures begin and end. Windows are quantised: all nodes that sign at the same
 // time with the same key give the same bytes.
 type SignaturePolicy struct {
@@ -39,6 +45,7 @@ type SignaturePolicy struct {
 	Quantum        time.Duration `json:"quantum"`         // distance between the starts of two windows
 	Backdate       time.Duration `json:"backdate"`        // inception lies this long before the start
 	DNSKEYLifetime time.Duration `json:"dnskey_lifetime"` // of DNSKEY, CDS and CDNSKEY signatures
+	DNSKEYStock    time.Duration `json:"dnskey_stock"`    // for how long those are made ahead
 }
 
 // DNSKEYQuantum is the distance between two windows of DNSKEY, CDS and CDNSKEY signatures.
@@ -80,6 +87,7 @@ func ParseAlgorithm(text string) (Algorithm, bool) {
 type KeyPolicy struct {
 	Algorithm              Algorithm     `json:"algorithm"`
 	CSK                    bool          `json:"csk"`
+	StandbyKSK             bool          `json:"standby_ksk,omitempty"` // its DS is at the parent, to replace the KSK at once
 	ZSKLifetime            time.Duration `json:"zsk_lifetime"`
 	KSKLifetime            time.Duration `json:"ksk_lifetime"`
 	PropagationDelay       time.Duration `json:"propagation_delay"`
@@ -89,8 +97,9 @@ type KeyPolicy struct {
 
 // ParentPolicy says how the DS reaches the parent zone.
 type ParentPolicy struct {
-	Mode    string           `json:"mode"` // manual, check or hosted
-	Servers []netip.AddrPort `json:"servers,omitempty"`
+	Mode       string           `json:"mode"` // manual, check or hosted
+	Servers    []netip.AddrPort `json:"servers,omitempty"`
+	WithdrawDS bool             `json:"withdraw_ds,omitempty"` // the parent is to have no DS: the zone goes insecure
 }
 
 // ZoneSpec is what a provider says about a zone. [DefaultZoneSpec] has the default of every field but the
@@ -120,7 +129,8 @@ type Zone struct {
 
 // Legacy remembers how long records and signatures made under earlier, longer policies stay usable.
 type Legacy struct {
-	CachedUntil time.Time `json:"cached_until"` // caches may hold records served with an earlier, larger TTL
+	CachedUntil time.Time `json:"cached_until"`          // caches may hold records of hosts, served with an earlier, larger TTL
+	SignedUntil time.Time `json:"signed_until,omitzero"` // the same of any records that a ZSK has signed
 	// Validators may accept signatures made with an earlier, longer lifetime.
 	ReplayedUntil time.Time `json:"replayed_until"`
 }
@@ -136,6 +146,7 @@ func DefaultZoneSpec(apex Name) ZoneSpec {
 		TTL:        TTLs{Host: 300, Negative: 60, DNSKEY: 3600, NS: 3600},
 		Signature: SignaturePolicy{
 			Lifetime: 8 * time.Hour, Quantum: time.Hour, Backdate: time.Hour, DNSKEYLifetime: 48 * time.Hour,
+			DNSKEYStock: 14 * 24 * time.Hour,
 		},
 		Keys: KeyPolicy{
 			Algorithm: ECDSAP256SHA256, ZSKLifetime: 720 * time.Hour, KSKLifetime: 8760 * time.Hour,
@@ -252,6 +263,9 @@ func (s ZoneSpec) checkSignature(errs *FieldErrors) {
 			return
 		}
 	}
+	if p.DNSKEYStock < p.DNSKEYLifetime || p.DNSKEYStock > maxStock || p.DNSKEYStock%time.Second != 0 {
+		errs.add("signature.dnskey_stock", "must be whole seconds, from the dnskey_lifetime to %s", maxStock)
+	}
 	if p.Backdate < minBackdate {
 		errs.add("signature.backdate", "must be at least %s: validators' clocks differ", minBackdate)
 	}
@@ -269,6 +283,7 @@ func (s ZoneSpec) checkKeys(errs *FieldErrors) {
 	if _, known := algorithmNames[s.Keys.Algorithm]; !known {
 		errs.add("keys.algorithm", "must be ECDSAP256SHA256, ED25519 or RSASHA256")
 	}
+	ok := true
 	for _, d := range []struct {
 		field string
 		value time.Duration
@@ -279,7 +294,21 @@ func (s ZoneSpec) checkKeys(errs *FieldErrors) {
 	} {
 		if d.value <= 0 || d.value%time.Second != 0 {
 			errs.add("keys."+d.field, "must be whole seconds, at least 1s")
+			ok = false
 		}
+	}
+	if !ok {
+		return
+	}
+	// The intervals of RFC 7583 §3.2 and §3.3: a rollover has to be over before the next one is due.
+	k := s.Keys
+	records := k.PropagationDelay + s.TTL.Signed()
+	published := k.PropagationDelay + time.Duration(s.TTL.DNSKEY)*time.Second
+	if need := 2*published + records; k.ZSKLifetime < need && !k.CSK {
+		errs.add("keys.zsk_lifetime", "must be at least %s: a new key is published for %s, its predecessor's signatures are remembered for %s, its DNSKEY for %[2]s", need, published, records)
+	}
+	if need := 2*published + records + k.ParentPropagationDelay + k.ParentDSTTL; k.KSKLifetime < need {
+		errs.add("keys.ksk_lifetime", "must be at least %s, which is what a rollover takes when the parent changes its DS at once", need)
 	}
 }
 
@@ -296,7 +325,7 @@ func (z *Zone) SOA() RRset {
 // Same reports whether two specifications are equal.
 func (s ZoneSpec) Same(o ZoneSpec) bool {
 	return s.Hostmaster == o.Hostmaster && s.TTL == o.TTL && s.Signature == o.Signature && s.Keys == o.Keys &&
-		s.Parent.Mode == o.Parent.Mode && slices.Equal(s.Parent.Servers, o.Parent.Servers) &&
+		s.Parent.Mode == o.Parent.Mode && s.Parent.WithdrawDS == o.Parent.WithdrawDS && slices.Equal(s.Parent.Servers, o.Parent.Servers) &&
 		s.DrainPool == o.DrainPool && s.Accepting == o.Accepting &&
 		slices.EqualFunc(s.Nameservers, o.Nameservers, func(a, b Nameserver) bool {
 			return a.Name == b.Name && slices.Equal(a.Addresses, b.Addresses)

@@ -52,6 +52,9 @@ func TestZoneSpecCheck(t *testing.T) {
 		"DNSKEY lifetime":      {mx, func(s *ZoneSpec) { s.Signature.DNSKEYLifetime = 2 * time.Hour }, []string{"signature.dnskey_lifetime"}},
 		"algorithm":            {mx, func(s *ZoneSpec) { s.Keys.Algorithm = 5 }, []string{"keys.algorithm"}},
 		"key lifetimes":        {mx, func(s *ZoneSpec) { s.Keys.ZSKLifetime, s.Keys.KSKLifetime = 0, -1 }, []string{"keys.zsk_lifetime", "keys.ksk_lifetime"}},
+		"ZSK too short":        {mx, func(s *ZoneSpec) { s.Keys.ZSKLifetime = 3*time.Hour + 15*time.Minute - time.Second }, []string{"keys.zsk_lifetime"}},
+		"KSK too short":        {mx, func(s *ZoneSpec) { s.Keys.KSKLifetime = 28*time.Hour + 15*time.Minute - time.Second }, []string{"keys.ksk_lifetime"}},
+		"stock too short":      {mx, func(s *ZoneSpec) { s.Signature.DNSKEYStock = 47 * time.Hour }, []string{"signature.dnskey_stock"}},
 		"key delays": {mx, func(s *ZoneSpec) {
 			s.Keys.PropagationDelay, s.Keys.ParentPropagationDelay, s.Keys.ParentDSTTL = 0, time.Millisecond, -time.Hour
 		}, []string{"keys.propagation_delay", "keys.parent_propagation_delay", "keys.parent_ds_ttl"}},
@@ -91,8 +94,8 @@ func TestDefaultZoneSpec(t *testing.T) {
 	got := DefaultZoneSpec(mx)
 	want := ZoneSpec{
 		Hostmaster: MustParseName("hostmaster.mx.test."), TTL: TTLs{300, 60, 3600, 3600},
-		Signature: SignaturePolicy{8 * time.Hour, time.Hour, time.Hour, 48 * time.Hour},
-		Keys:      KeyPolicy{ECDSAP256SHA256, false, 30 * 24 * time.Hour, 365 * 24 * time.Hour, 5 * time.Minute, time.Hour, 24 * time.Hour},
+		Signature: SignaturePolicy{8 * time.Hour, time.Hour, time.Hour, 48 * time.Hour, 14 * 24 * time.Hour},
+		Keys:      KeyPolicy{ECDSAP256SHA256, false, false, 30 * 24 * time.Hour, 365 * 24 * time.Hour, 5 * time.Minute, time.Hour, 24 * time.Hour},
 		Parent:    ParentPolicy{Mode: "manual"}, Accepting: true,
 	}
 	if !reflect.DeepEqual(got, want) {

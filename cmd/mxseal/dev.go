@@ -78,12 +78,12 @@ func seed(ctx context.Context, n *node) error {
 		if err != nil {
 			return zone.Changes{}, err
 		}
-		keys, err := n.vault.GenerateFor(z, nil, now)
-		for _, k := range keys {
-			changes.Puts = append(changes.Puts, k)
+		keys, err := n.vault.NewZone(z, nil, now)
+		if err != nil {
+			return zone.Changes{}, err
 		}
-		changes.Puts = append(changes.Puts, pool.Puts...)
-		return changes, err
+		changes.Puts = slices.Concat(changes.Puts, keys.Rows(), pool.Puts)
+		return changes, nil
 	})
 	return err
 }

@@ -41,11 +41,11 @@ func newServer(t *testing.T, csk bool) *server {
 		z := &zone.Zone{Name: apex, ID: text, ZoneSpec: zone.DefaultZoneSpec(apex), Serial: 1}
 		z.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
 		z.Keys.CSK = csk
-		records, err := vault.GenerateFor(z, nil, now)
+		keys, err := vault.NewZone(z, nil, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ks, err := vault.Open(z, records)
+		ks, err := vault.Open(z, keys.Keys, keys.Chain)
 		if err != nil {
 			t.Fatal(err)
 		}

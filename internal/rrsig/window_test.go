@@ -1,4 +1,4 @@
-package signer
+package rrsig
 
 import (
 	"math/rand/v2"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/mxseal/mxseal/zone"
 )
+
+var now = time.Date(2026, 3, 1, 12, 34, 56, 789, time.UTC)
 
 // policies at the edges of what a zone may have, with the largest TTL that goes with each: of tenant data, of keys.
 var policies = []struct {
@@ -35,18 +37,18 @@ func TestWindowProperties(t *testing.T) {
 		}
 		name := zone.MustParseName(string(label) + ".mx.test.")
 		at := time.Unix(random.Int64N(1<<34)-1<<20, random.Int64N(1e9))
-		w := windowAt(p.SignaturePolicy, typ, name, at)
-		if !w.outlives(ttl, at) {
+		w := At(p.SignaturePolicy, typ, name, at)
+		if !w.Outlives(ttl, at) {
 			t.Fatalf("%s %s at %d: window %+v does not outlive %d", name, typ, at.Unix(), w, ttl)
 		}
-		if time.Unix(w.inception, 0).After(at.Add(-p.Backdate)) {
-			t.Fatalf("%s at %d: inception %d is not backdated", name, at.Unix(), w.inception)
+		if time.Unix(w.Inception, 0).After(at.Add(-p.Backdate)) {
+			t.Fatalf("%s at %d: inception %d is not backdated", name, at.Unix(), w.Inception)
 		}
-		if w.start > at.Unix() || at.Unix()-w.start >= int64(quantum/time.Second) {
-			t.Fatalf("%s at %d: start %d", name, at.Unix(), w.start)
+		if w.Start > at.Unix() || at.Unix()-w.Start >= int64(quantum/time.Second) {
+			t.Fatalf("%s at %d: start %d", name, at.Unix(), w.Start)
 		}
-		later := windowAt(p.SignaturePolicy, typ, name, at.Add(time.Duration(random.Int64N(int64(3*quantum)))))
-		if d := later.start - w.start; d < 0 || d%int64(quantum/time.Second) != 0 {
+		later := At(p.SignaturePolicy, typ, name, at.Add(time.Duration(random.Int64N(int64(3*quantum)))))
+		if d := later.Start - w.Start; d < 0 || d%int64(quantum/time.Second) != 0 {
 			t.Fatalf("%s: window moved by %d s", name, d)
 		}
 	}
@@ -58,10 +60,10 @@ func TestWindowsOfNamesAreSpread(t *testing.T) {
 	starts := map[int64]bool{}
 	for i := range 100 {
 		name := zone.MustParseName("host" + string(rune('a'+i/10)) + string(rune('a'+i%10)) + ".mx.test.")
-		w := windowAt(p, zone.TypeA, name, now)
-		starts[w.start] = true
-		next := time.Unix(w.start, 0).Add(p.Quantum)
-		if windowAt(p, zone.TypeA, name, next.Add(-time.Nanosecond)) != w || windowAt(p, zone.TypeA, name, next) == w {
+		w := At(p, zone.TypeA, name, now)
+		starts[w.Start] = true
+		next := time.Unix(w.Start, 0).Add(p.Quantum)
+		if At(p, zone.TypeA, name, next.Add(-time.Nanosecond)) != w || At(p, zone.TypeA, name, next) == w {
 			t.Errorf("%s: the window does not change at its end", name)
 		}
 	}
@@ -76,7 +78,7 @@ func TestSignatureTimeAcrossTheWrap(t *testing.T) {
 	for _, at := range []time.Time{now, wrap.Add(-time.Hour), wrap, wrap.Add(time.Hour), wrap.AddDate(200, 0, 0)} {
 		for _, d := range []time.Duration{0, -time.Hour, 48 * time.Hour, -30 * 24 * time.Hour, 60 * 24 * time.Hour} {
 			want := time.Unix(at.Add(d).Unix(), 0)
-			if got := signatureTime(uint32(want.Unix()), at); !got.Equal(want) {
+			if got := Time(uint32(want.Unix()), at); !got.Equal(want) {
 				t.Errorf("at %s: got %s, want %s", at, got, want)
 			}
 		}

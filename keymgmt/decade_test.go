@@ -1,0 +1,82 @@
+package keymgmt
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// seeds returns how many random worlds to look at, and the first of them. `make soak` asks for hundreds.
+func seeds(t *testing.T, number int) (first, end uint64) {
+	first = uint64(time.Now().UnixNano())
+	if text := os.Getenv("MXSEAL_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seed, seed + 1
+	}
+	if text := os.Getenv("MXSEAL_SEEDS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number = n
+	}
+	return first, first + uint64(number)
+}
+
+// Ten years of random policies, rollovers, emergencies, crashes, downtimes, clock steps and slow parents: no resolver, with
+// whatever it may have in its cache, calls any answer bogus in any minute. When it is quiet at last, every rollover ends.
+func TestTenYears(t *testing.T) {
+	first, end := seeds(t, 2)
+	for seed := first; seed < end; seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			w := newWorld(t, seed)
+			w.run(10, true)
+			t.Logf("%d combinations of cached answers, revision %d", w.resolvers.combinations, w.store.revision)
+			w.settle()
+		})
+	}
+}
+
+// settle lets what is on its way end.
+func (w *world) settle() {
+	w.offset, w.synced, w.parent.slow = 0, true, 2*time.Hour
+	w.downUntil = w.now
+	spec := w.store.zones[w.apex].ZoneSpec
+	spec.Keys.ZSKLifetime, spec.Keys.KSKLifetime = 20*365*24*time.Hour, 20*365*24*time.Hour
+	w.must(w.store.put(w.apex, spec, w.now))
+	w.run(1, false)
+	p := w.plan()
+	for _, k := range w.store.Keys(w.apex) {
+		if use := p.useOf(k); use == "incoming" || use == "outgoing" {
+			w.t.Errorf("%s\nafter a quiet year %s is %s: %s", w.story(), k, use, p.status().Wanted)
+		}
+	}
+	if !p.confirmed() || !p.settledKSK() || !p.settledZSK() || p.otherKeysWanted() {
+		w.t.Errorf("%s\na rollover has not ended in a quiet year; confirmed %t, settled %t %t, others wanted %t\n%s", w.story(),
+			p.confirmed(), p.settledKSK(), p.settledZSK(), p.otherKeysWanted(), p.describe())
+	}
+}
+
+// describe writes a chain for people.
+func (p *plan) describe() string {
+	var b strings.Builder
+	c := p.in.Chain
+	fmt.Fprintf(&b, "goal: keys %s, DS %s, signers %s\n", p.names(c.Goal.keys(p.find)), p.names(c.Goal.ds(p.find)), p.names(c.Goal.signers()))
+	for what, h := range map[string][]Version{"DS": c.DS, "DNSKEY": c.Keys, "signers": c.Signers} {
+		for _, v := range h {
+			fmt.Fprintf(&b, "%s: %s since %s until %s seen %s\n", what, p.names(v.Keys), v.Since, v.Until, v.Seen)
+		}
+	}
+	step := p.next()
+	fmt.Fprintf(&b, "next: %+v\nwanted %q, blocked %+v, wake %s\n", step, p.wanted, p.blocked, p.wake)
+	for _, e := range c.Log {
+		fmt.Fprintf(&b, "%s %s: %s\n", e.At, e.Kind, e.Why)
+	}
+	return b.String()
+}

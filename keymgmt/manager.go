@@ -1,0 +1,323 @@
+package keymgmt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// View is what the manager reads.
+type View interface {
+	zone.View
+	// Keys returns the keys of a zone.
+	Keys(apex zone.Name) []*KeyRecord
+	// Chain returns the chain of a zone, nil if there is none.
+	Chain(apex zone.Name) *Chain
+}
+
+// Store is where the manager reads and writes. Update is that of the store: the plan is made again if what it relied on
+// has changed, and what it returned is durable and served when Update returns nil.
+type Store interface {
+	View() View
+	Update(ctx context.Context, plan func(View) (zone.Changes, error)) error
+}
+
+// Options are what a Manager needs. All are needed, but for Parents.
+type Options struct {
+	Store   Store
+	Vault   *Vault
+	Clock   Clock
+	Parents Parents // asks the parents' servers; nil if nobody does
+	Log     *slog.Logger
+	Metrics *Metrics
+}
+
+// Manager carries out the steps of all rollovers: it is the only writer of chains, and of keys once a zone exists. Each
+// step is durable before it is served, and is planned anew from what is durable: there is nothing to resume.
+type Manager struct {
+	o       Options
+	planner planner
+	watch   *watch
+	poke    chan struct{}
+
+	mu      sync.Mutex // one step at a time; guards what follows
+	holding error      // why no step is made
+	parents map[zone.Name]*sightings
+	failing map[zone.Name]error
+	known   map[zone.Name]bool // the zones at the last tick
+}
+
+// NewManager makes a Manager; Run sets it going.
+func NewManager(o Options) *Manager {
+	return &Manager{
+		o: o, planner: newPlanner(), watch: &watch{tolerance: stepTolerance}, poke: make(chan struct{}, 1),
+		parents: map[zone.Name]*sightings{}, failing: map[zone.Name]error{},
+	}
+}
+
+// idle is the longest time without a look at the state: what a zone's policy says may have changed.
+const idle = time.Minute
+
+// never is the pause when nothing will be due.
+const never = time.Duration(math.MaxInt64)
+
+// Run makes steps as they are due, whether or not anybody asks questions, until ctx is done.
+func (m *Manager) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-m.poke:
+		}
+		timer.Reset(min(m.Tick(ctx, m.o.Clock.Read()), idle))
+	}
+}
+
+// Wake makes Run look at once: a policy has changed.
+func (m *Manager) Wake() {
+	select {
+	case m.poke <- struct{}{}:
+	default: // it is about to look anyway
+	}
+}
+
+// Tick makes all steps of all zones that are due, and returns how long nothing more will be.
+func (m *Manager) Tick(ctx context.Context, r Reading) time.Duration {
+	m.lookAtParents(ctx, r.Wall)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.judgeClock(ctx, r)
+	pause := never
+	known := map[zone.Name]bool{}
+	for z := range m.o.Store.View().Zones {
+		known[z.Name] = true
+		pause = min(pause, m.tickZone(ctx, z, r.Wall))
+	}
+	for apex := range m.known {
+		if !known[apex] {
+			delete(m.parents, apex)
+			delete(m.failing, apex)
+			m.o.Metrics.forget(apex)
+		}
+	}
+	m.known = known
+	return max(pause, shortest)
+}
+
+// shortest keeps a mistake from turning into a busy loop.
+const shortest = 100 * time.Millisecond
+
+// maxSteps bounds the steps of one zone in one tick; the longest way from any state to any goal has far fewer.
+const maxSteps = 32
+
+func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) time.Duration {
+	pause := never
+	seen := m.parents[z.Name]
+	if seen != nil && !seen.next.IsZero() {
+		pause = min(pause, seen.next.Sub(now))
+	}
+	sighting := seen.take(m.o.Store.View().Keys(z.Name))
+	var p *plan
+	for range maxSteps {
+		var step *Step
+		var err error
+		if step, p, err = m.advance(ctx, z.Name, sighting, now); err != nil {
+			m.fail(z.Name, err)
+			return min(pause, retryAfter)
+		}
+		if step == nil {
+			break
+		}
+		m.o.Log.Info("keys", "zone", z.Name, "step", step.Kind, "why", step.Why)
+		m.o.Metrics.steps.Inc()
+	}
+	delete(m.failing, z.Name)
+	m.o.Metrics.report(z.Name, p)
+	if p != nil && !p.wake.IsZero() {
+		pause = min(pause, p.wake.Sub(now))
+	}
+	return pause
+}
+
+// retryAfter is the pause after a failure that was not ours, of a disk or of a token.
+const retryAfter = 5 * time.Second
+
+func (m *Manager) fail(apex zone.Name, err error) {
+	if before := m.failing[apex]; before == nil || before.Error() != err.Error() {
+		m.o.Log.Error("a step of the keys has failed; it will be tried again", "zone", apex, "error", err)
+	}
+	m.failing[apex] = err
+	m.o.Metrics.failures.Inc()
+}
+
+// advance makes the next step of a zone if one is due. Nothing is done while the clock is not to be trusted but what
+// needs no clock to be safe: to sign the key sets again.
+func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting, now time.Time) (step *Step, p *plan, err error) {
+	err = m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
+		step, p = nil, nil
+		in, ok := m.input(v, apex, sighting)
+		if !ok {
+			return zone.Changes{}, nil
+		}
+		p = m.planner.on(in, now)
+		step = p.next()
+		if step == nil {
+			return zone.Changes{}, nil
+		}
+		if m.holding != nil && step.Kind != StepAdopt {
+			if step = p.restock(); step == nil {
+				return zone.Changes{}, nil
+			}
+		}
+		return m.changes(p, step)
+	})
+	return step, p, err
+}
+
+// input collects what a plan depends on; false if the zone is gone or going.
+func (m *Manager) input(v View, apex zone.Name, sighting Sighting) (Input, bool) {
+	z := v.Zone(apex)
+	if z == nil || z.Closing {
+		return Input{}, false
+	}
+	in := Input{Zone: z, Parent: zone.Enclosing(v, apex.Parent()), Chain: v.Chain(apex), Parents: sighting}
+	for _, k := range v.Keys(apex) {
+		if k.ZoneID == z.ID {
+			in.Keys = append(in.Keys, k)
+		}
+	}
+	if in.Chain != nil && in.Chain.ZoneID != z.ID {
+		in.Chain = nil
+	}
+	return in, len(in.Keys) > 0
+}
+
+// changes is what a step writes: the chain, new keys, keys that retire or go. It all depends on the zone's row, and on its
+// parent's, as they were when the step was planned.
+func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
+	c := zone.Changes{Requires: []zone.Ref{p.in.Zone.Ref()}}
+	if p.in.Parent != nil {
+		c.Requires = append(c.Requires, p.in.Parent.Ref())
+	}
+	z, keys := p.in.Zone, slices.Clone(p.in.Keys)
+	roles := make([]Role, len(step.Make))
+	for i, slot := range step.Make {
+		roles[i] = slot.role(z.Keys)
+	}
+	made, err := m.o.Vault.generate(z, roles, keys, p.now)
+	if err != nil {
+		return zone.Changes{}, err
+	}
+	for i, k := range made {
+		step.Chain.Goal.fill(step.Make[i], k.ID, p.now)
+		c.Puts = append(c.Puts, k)
+	}
+	for _, id := range step.Retire {
+		k := *p.find(id)
+		k.Retired = p.now
+		c.Puts = append(c.Puts, &k)
+	}
+	if step.Unretire != "" {
+		k := *p.find(step.Unretire)
+		k.Retired = time.Time{}
+		c.Puts = append(c.Puts, &k)
+	}
+	for _, id := range step.Purge {
+		c.Deletes = append(c.Deletes, p.find(id).Ref())
+	}
+	if step.Resign {
+		if step.Chain.Stock, err = m.o.Vault.SignAhead(z, step.Chain, keys, p.now); err != nil {
+			return zone.Changes{}, fmt.Errorf("sign the key sets: %w", err)
+		}
+	}
+	if step.Kind != StepRestock {
+		step.Chain.note(Event{At: p.now, Kind: step.Kind, Why: step.Why})
+	}
+	c.Puts = append(c.Puts, step.Chain)
+	return c, nil
+}
+
+// judgeClock decides whether steps may be made. After the clock was set, times that were noted before mean something else;
+// everything that caches may have is then given its full time once more.
+func (m *Manager) judgeClock(ctx context.Context, r Reading) {
+	before := m.holding
+	m.holding = nil
+	if !r.Synchronised {
+		m.holding = errUnsynchronised
+	}
+	if expected, stepped := m.watch.compare(r, m.latest); stepped {
+		m.o.Metrics.clockSteps.Inc()
+		m.o.Log.Warn("the clock was set; all waiting times of the keys begin anew", "is", r.Wall, "expected", expected)
+		if err := m.restartTimes(ctx, r.Wall, expected); err != nil {
+			m.holding = err
+			m.watch.unsettled(expected)
+		}
+	}
+	m.o.Metrics.hold(m.holding != nil)
+	if m.holding != nil && (before == nil || before.Error() != m.holding.Error()) {
+		m.o.Log.Error("no key changes while the clock cannot be trusted", "error", m.holding)
+	}
+}
+
+// latest is the latest time that any chain has noted as past.
+func (m *Manager) latest() (t time.Time) {
+	v := m.o.Store.View()
+	for z := range v.Zones {
+		if c := v.Chain(z.Name); c != nil {
+			for _, h := range [][]Version{c.DS, c.Keys, c.Signers} {
+				t = later(t, last(h).Since)
+			}
+		}
+	}
+	return t
+}
+
+// restartTimes gives everything that caches may have had at the time that was expected its full time from now on.
+func (m *Manager) restartTimes(ctx context.Context, now, expected time.Time) error {
+	var errs []error
+	for z := range m.o.Store.View().Zones {
+		errs = append(errs, m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
+			in, ok := m.input(v, z.Name, Sighting{})
+			if !ok || in.Chain == nil {
+				return zone.Changes{}, nil
+			}
+			c := zone.Changes{Puts: []zone.Row{m.planner.on(in, now).restarted(expected)}}
+			if later := in.Zone.Later(now.Sub(expected), expected); later != nil {
+				c.Puts = append(c.Puts, later)
+			} else {
+				c.Requires = append(c.Requires, in.Zone.Ref())
+			}
+			return c, nil
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+// restarted returns the chain as if what caches had at the time that was expected had been replaced now.
+func (p *plan) restarted(expected time.Time) *Chain {
+	c := p.in.Chain.clone()
+	c.DS = restart(c.DS, expected, p.dsCached(p.in, p.now))
+	c.Keys = restart(c.Keys, expected, p.keysCached(p.in, p.now))
+	c.Signers = restart(c.Signers, expected, p.recordsCached(p.in, p.now))
+	return c
+}
+
+func restart(history []Version, expected, until time.Time) []Version {
+	h := alive(history, expected)
+	for i := range h {
+		if !h[i].Until.IsZero() {
+			h[i].Until = until
+		}
+	}
+	return h
+}

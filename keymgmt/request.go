@@ -1,0 +1,169 @@
+package keymgmt
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// refuse says no to a request, with the field and the rule.
+func refuse(kind error, field, rule string, args ...any) error {
+	return &zone.RefusedError{Kind: kind, FieldError: zone.FieldError{Field: field, Rule: fmt.Sprintf(rule, args...)}}
+}
+
+// Roll begins the rollover of a role now: "ksk" or "zsk"; of a CSK either means both. While one of the same role is on its
+// way it is refused, unless it is an emergency: then it begins as soon as that one has ended. The safe intervals are kept in
+// an emergency too: an answer that is bogus helps nobody.
+func (m *Manager) Roll(ctx context.Context, apex zone.Name, role Role, emergency bool, now time.Time) error {
+	return m.request(ctx, apex, now, func(p *plan) (*Step, error) { return p.roll(role, emergency) })
+}
+
+// roll checks a request for a rollover, and plans its first step.
+func (p *plan) roll(role Role, emergency bool) (*Step, error) {
+	g := p.in.Chain.Goal
+	isCSK := g.KSK == g.ZSK
+	slot, settled := SlotKSK, p.settledKSK() && (!isCSK || p.settledZSK())
+	switch {
+	case role == ZSK && !isCSK:
+		slot, settled = SlotZSK, p.settledZSK()
+	case role == CSK && !isCSK:
+		return nil, refuse(zone.ErrInvalid, "role", "the zone has no CSK; roll its ksk or its zsk")
+	case !role.known():
+		return nil, refuse(zone.ErrInvalid, "role", "must be ksk or zsk")
+	case p.find(g.KSK).Place != PlaceHere:
+		return nil, refuse(zone.ErrConflict, "role", "the KSK is offline; keys are rolled in a ceremony")
+	}
+	switch {
+	case settled && emergency:
+		return p.renew("an operator asks for it: an emergency", slot), nil
+	case settled:
+		return p.renew("an operator asks for it", slot), nil
+	case !emergency:
+		return nil, refuse(zone.ErrConflict, "role", "the last rollover has not ended%s; an emergency would begin right after it", p.earliest())
+	case slices.Contains(g.Again, slot):
+		return nil, nil
+	}
+	return p.aim("an operator asks for another rollover after the present one: an emergency", nil, func(g *Goal) { g.Again = append(g.Again, slot) }), nil
+}
+
+// earliest says when what is waited for can happen.
+func (p *plan) earliest() string {
+	if p.next() != nil {
+		return ", and a step of it is due now"
+	}
+	switch {
+	case p.blocked != nil && !p.blocked.until.IsZero():
+		return fmt.Sprintf(" (%s: not before %s, because %s)", p.wanted, p.blocked.until.UTC().Format(time.RFC3339), p.blocked.why)
+	case last(p.in.Chain.DS).Seen.IsZero():
+		return " (nobody has seen the DS of " + p.names(last(p.in.Chain.DS).Keys) + " at all servers of the parent)"
+	case !p.wake.IsZero():
+		return " (not before " + p.wake.UTC().Format(time.RFC3339) + ")"
+	}
+	return ""
+}
+
+// ConfirmDS notes what an operator says: that all servers of the parent have the DS of a key, and none that is not wanted. When
+// it is said of every key of the DS RRset that is wanted, the rollover goes on. Where the zone's policy names the servers
+// they are asked, and have to say so too.
+func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, id string, now time.Time) error {
+	if err := m.checkConfirmation(ctx, apex, id); err != nil {
+		return err
+	}
+	return m.request(ctx, apex, now, func(p *plan) (*Step, error) {
+		wanted, err := p.confirmable(id)
+		if err != nil {
+			return nil, err
+		}
+		return p.confirm(wanted, id), nil
+	})
+}
+
+// confirm notes one key; when all are, the DS RRset is seen.
+func (p *plan) confirm(wanted Version, id string) *Step {
+	confirmed := ordered(append(slices.Clone(wanted.Confirmed), id))
+	if wanted.same(confirmed) {
+		p.in.Parents = Sighting{Sets: [][]string{wanted.Keys}, Agreed: true}
+		return p.seeDS()
+	}
+	c := p.in.Chain.clone()
+	c.DS[len(c.DS)-1].Confirmed = confirmed
+	return &Step{Kind: StepSeeDS, Why: "an operator says that the parent has the DS of " + p.names([]string{id}), Chain: c}
+}
+
+// confirmable checks that a key's DS is what the parent was asked for.
+func (p *plan) confirmable(id string) (Version, error) {
+	k, wanted := p.find(id), last(p.in.Chain.DS)
+	switch {
+	case k == nil:
+		return Version{}, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
+	case !k.Role.signsKeys():
+		return Version{}, refuse(zone.ErrInvalid, "key", "a %s has no DS", k.Role)
+	case p.in.Parent != nil:
+		return Version{}, refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
+	case !wanted.has(id):
+		return Version{}, refuse(zone.ErrConflict, "key", "the parent is not to have its DS%s", p.earliest())
+	}
+	return wanted, nil
+}
+
+func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name, id string) error {
+	v := m.o.Store.View()
+	in, ok := m.input(v, apex, Sighting{})
+	if !ok || in.Chain == nil || m.o.Parents == nil || len(in.Zone.Parent.Servers) == 0 || in.Parent != nil {
+		return nil // what is wrong with the rest is said later
+	}
+	err := agreedOn(m.o.Parents.AskDS(ctx, apex, in.Zone.Parent.Servers), in.Keys, last(in.Chain.DS).Keys)
+	if err != nil {
+		return refuse(zone.ErrConflict, "key", "the servers of the parent do not confirm it: %s", err)
+	}
+	return nil
+}
+
+// Restore takes a key out of the trash: it becomes the goal of its role, as a new key does in a rollover.
+func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string, now time.Time) error {
+	return m.request(ctx, apex, now, func(p *plan) (*Step, error) {
+		k := p.find(id)
+		switch {
+		case k == nil:
+			return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
+		case k.Retired.IsZero():
+			return nil, refuse(zone.ErrConflict, "key", "is not in the trash")
+		case !p.settledKSK() || !p.settledZSK():
+			return nil, refuse(zone.ErrConflict, "key", "a rollover is on its way%s", p.earliest())
+		case k.Algorithm != p.in.Zone.Keys.Algorithm || (k.Role == CSK) != p.in.Zone.Keys.CSK:
+			return nil, refuse(zone.ErrConflict, "key", "is a %s %s, which the zone's policy does not ask for", k.Algorithm, k.Role)
+		}
+		s := p.restore(k)
+		s.Unretire = id
+		return s, nil
+	})
+}
+
+// request makes a step that somebody asks for, and then all that follow from it at once.
+func (m *Manager) request(ctx context.Context, apex zone.Name, now time.Time, make func(p *plan) (*Step, error)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.holding != nil {
+		return refuse(zone.ErrUnavailable, "keys", "%s; no key changes until it is", m.holding)
+	}
+	err := m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
+		if z := v.Zone(apex); z == nil {
+			return zone.Changes{}, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)
+		}
+		in, ok := m.input(v, apex, Sighting{})
+		if !ok || in.Chain == nil {
+			return zone.Changes{}, refuse(zone.ErrConflict, "zone", "the zone is being deleted, or has no keys")
+		}
+		p := m.planner.on(in, now)
+		step, err := make(p)
+		if err != nil || step == nil {
+			return zone.Changes{}, err
+		}
+		return m.changes(p, step)
+	})
+	m.Wake()
+	return err
+}

@@ -1,0 +1,180 @@
+package keymgmt
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// KeyStatus is a key as operators want to see it.
+type KeyStatus struct {
+	*KeyRecord
+	// Use is what the key is at present: ksk, zsk or csk; standby; foreign; incoming, outgoing; retired.
+	Use string
+	// What caches may hold. RRSIG is of the records, not of the key sets.
+	DNSKEY, RRSIG, DS State
+	Since             time.Time // of the youngest of these states
+}
+
+// Event is a step that was made, or that will be.
+type Event struct {
+	At   time.Time `json:"at"`
+	Kind StepKind  `json:"kind"`
+	Why  string    `json:"why"`
+	// Waits says that the time is not known, since the parent decides; At is then the earliest time.
+	Waits bool `json:"waits,omitempty"`
+}
+
+// Status is all that can be said about the keys of a zone.
+type Status struct {
+	Zone    *zone.Zone
+	Hosted  bool // the parent is a zone of ours
+	Keys    []KeyStatus
+	Wanted  string    // what is waited for
+	Because string    // why it has to wait
+	Until   time.Time // until when; zero if that is not known, or nothing is waited for
+	Holding string    // why no step is made at all
+	Failing string    // what went wrong with the last step
+	Overdue time.Duration
+	Stock   time.Time // until when the key sets are signed ahead
+	DSSeen  time.Time // when the DS that is wanted was seen
+	Parents []ParentAnswer
+	Looked  time.Time
+	Past    []Event
+	Coming  []Event
+}
+
+// recordState is the state of one record of a key.
+type recordState struct {
+	record string
+	state  State
+	since  time.Time
+}
+
+// statesOf returns the states of a key's records that its role has.
+func (p *plan) statesOf(k *KeyRecord) []recordState {
+	c := p.in.Chain
+	states := []recordState{{"dnskey", stateIn(c.Keys, k.ID, p.now), sinceOf(c.Keys, k.ID)}}
+	if k.Role.signsRest() && !k.isForeign() {
+		states = append(states, recordState{"rrsig", stateIn(c.Signers, k.ID, p.now), sinceOf(c.Signers, k.ID)})
+	}
+	if k.Role.signsKeys() {
+		ds := stateIn(c.DS, k.ID, p.now)
+		if ds == Omnipresent && last(c.DS).Seen.IsZero() {
+			ds = Rumoured // wanted, and seen by nobody
+		}
+		states = append(states, recordState{"ds", ds, sinceOf(c.DS, k.ID)})
+	}
+	return states
+}
+
+// sinceOf is when a key was last put into, or taken out of, what is published.
+func sinceOf(history []Version, id string) (since time.Time) {
+	in := false
+	for _, v := range history {
+		if v.has(id) != in {
+			in, since = !in, v.Since
+		}
+	}
+	return since
+}
+
+// useOf says what a key is at present.
+func (p *plan) useOf(k *KeyRecord) string {
+	c, g := p.in.Chain, p.in.Chain.Goal
+	switch {
+	case !k.Retired.IsZero():
+		return "retired"
+	case k.isForeign():
+		return "foreign"
+	case k.ID == g.Standby:
+		return "standby"
+	case !g.has(k.ID):
+		return "outgoing"
+	case k.Role.signsRest() && !last(c.Signers).has(k.ID), k.Role.signsKeys() && !last(c.DS).has(k.ID) && !g.NoDS:
+		return "incoming"
+	}
+	return string(k.Role)
+}
+
+// status describes the keys of a zone.
+func (p *plan) status() Status {
+	s := Status{Zone: p.in.Zone, Hosted: p.in.Parent != nil, Overdue: p.overdue(), Stock: p.in.Chain.Stock.End(), DSSeen: last(p.in.Chain.DS).Seen, Past: p.in.Chain.Log}
+	for _, k := range p.in.Keys {
+		ks := KeyStatus{KeyRecord: k, Use: p.useOf(k)}
+		for _, r := range p.statesOf(k) {
+			switch r.record {
+			case "dnskey":
+				ks.DNSKEY = r.state
+			case "rrsig":
+				ks.RRSIG = r.state
+			case "ds":
+				ks.DS = r.state
+			}
+			ks.Since = later(ks.Since, r.since)
+		}
+		s.Keys = append(s.Keys, ks)
+	}
+	slices.SortFunc(s.Keys, func(a, b KeyStatus) int {
+		if c := a.Created.Compare(b.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	if step := p.next(); step == nil {
+		s.Wanted = p.wanted
+		if p.blocked != nil {
+			s.Because, s.Until = p.blocked.why, p.blocked.until
+		}
+	}
+	return s
+}
+
+func unknownIn(ds []Version) (n int) {
+	for _, v := range ds {
+		for _, id := range v.Keys {
+			if strings.HasPrefix(id, unknownMark) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Status describes the keys of a zone, with the steps to come; false if there is no such zone.
+func (m *Manager) Status(apex zone.Name, now time.Time) (Status, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in, ok := m.input(m.o.Store.View(), apex, Sighting{})
+	if !ok || in.Chain == nil {
+		return Status{}, false
+	}
+	s := m.planner.on(in, now).status()
+	s.Coming = m.planner.forecast(in, now)
+	if m.holding != nil {
+		s.Holding = m.holding.Error()
+	}
+	if err := m.failing[apex]; err != nil {
+		s.Failing = err.Error()
+	}
+	if seen := m.parents[apex]; seen != nil {
+		s.Parents, s.Looked = seen.answers, seen.at
+	}
+	return s, true
+}
+
+// DryRun returns the steps that a rollover would take if it began now. Nothing is changed.
+func (m *Manager) DryRun(apex zone.Name, role Role, emergency bool, now time.Time) ([]Event, error) {
+	in, ok := m.input(m.o.Store.View(), apex, Sighting{})
+	if !ok || in.Chain == nil {
+		return nil, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)
+	}
+	step, err := m.planner.on(in, now).roll(role, emergency)
+	if err != nil || step == nil {
+		return nil, err
+	}
+	events := []Event{{At: now.UTC(), Kind: step.Kind, Why: step.Why}}
+	return append(events, m.planner.forecast(imagine(in, step, now), now)...), nil
+}

@@ -1,0 +1,191 @@
+package keymgmt
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/rrsig"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// Stock is the RRsets that are made from the keys, signed ahead, so that nobody needs a KSK to serve them.
+type Stock struct {
+	TTL     uint32   `json:"ttl"`     // seconds, of all three RRsets
+	Periods []Period `json:"periods"` // in order; each begins one quantum after the one before
+}
+
+// Period is one window of signatures. Times are in seconds since 1970; signatures are RRSIG RDATA in wire form, one for
+// each KSK and CSK in the DNSKEY RRset, in the order of their ids.
+type Period struct {
+	Start      int64    `json:"start"`
+	Expiration int64    `json:"expiration"`
+	DNSKEY     [][]byte `json:"dnskey"`
+	CDS        [][]byte `json:"cds"`
+	CDNSKEY    [][]byte `json:"cdnskey"`
+}
+
+// RDATA that asks the parent to delete the DS RRset (RFC 8078 §4).
+const (
+	deleteCDS     = "\x00\x00\x00\x00\x00"
+	deleteCDNSKEY = "\x00\x00\x03\x00\x00"
+)
+
+var errStock = errors.New("the DNSKEY, CDS and CDNSKEY RRsets are not signed as they have to be")
+
+// of returns the signatures of one type.
+func (p *Period) of(t zone.Type) *[][]byte {
+	switch t {
+	case zone.TypeCDS:
+		return &p.CDS
+	case zone.TypeCDNSKEY:
+		return &p.CDNSKEY
+	}
+	return &p.DNSKEY
+}
+
+// at returns the youngest period that has begun and whose signatures outlive the TTL and the reserve; nil if there is none.
+func (s *Stock) at(now time.Time) *Period {
+	for i := len(s.Periods) - 1; i >= 0; i-- {
+		p := &s.Periods[i]
+		if w := (rrsig.Window{Start: p.Start, Expiration: p.Expiration}); p.Start <= now.Unix() && w.Outlives(s.TTL, now) {
+			return p
+		}
+	}
+	return nil
+}
+
+// End is when the last signature can no longer be served; the zero time if there is none.
+func (s *Stock) End() time.Time {
+	if len(s.Periods) == 0 {
+		return time.Time{}
+	}
+	w := rrsig.Window{Expiration: s.Periods[len(s.Periods)-1].Expiration}
+	return time.Unix(w.UsableUntil(s.TTL), 0).UTC()
+}
+
+// keySets returns the DNSKEY, CDS and CDNSKEY RRsets that a chain publishes.
+func (c *Chain) keySets(find func(id string) *KeyRecord, ttl uint32) ([]zone.RRset, error) {
+	var keys, cds, cdnskey []string
+	for _, id := range last(c.Keys).Keys {
+		k := find(id)
+		if k == nil {
+			return nil, fmt.Errorf("key %s is published, and is not there", id)
+		}
+		keys = append(keys, k.DNSKEY())
+	}
+	for _, id := range last(c.DS).Keys {
+		k := find(id)
+		if k == nil {
+			return nil, fmt.Errorf("key %s is wanted at the parent, and is not there", id)
+		}
+		cds = append(cds, k.DS()...)
+		cdnskey = append(cdnskey, k.DNSKEY())
+	}
+	if len(cds) == 0 {
+		cds, cdnskey = []string{deleteCDS}, []string{deleteCDNSKEY}
+	}
+	return []zone.RRset{
+		zone.NewRRset(c.Zone, zone.TypeDNSKEY, ttl, keys),
+		zone.NewRRset(c.Zone, zone.TypeCDS, ttl, cds),
+		zone.NewRRset(c.Zone, zone.TypeCDNSKEY, ttl, cdnskey),
+	}, nil
+}
+
+// signers returns the keys of ours in the DNSKEY RRset that sign it.
+func (c *Chain) keySigners(find func(id string) *KeyRecord) []*KeyRecord {
+	var signers []*KeyRecord
+	for _, id := range last(c.Keys).Keys {
+		if k := find(id); k != nil && k.Role.signsKeys() && !k.isForeign() {
+			signers = append(signers, k)
+		}
+	}
+	return signers
+}
+
+// SignAhead makes the stock of a chain from now on, for as long as the policy says. The TTL is that of the stock which the
+// chain has: to change it is a step of its own, since caches remember the old one.
+func (v *Vault) SignAhead(z *zone.Zone, c *Chain, records []*KeyRecord, now time.Time) (Stock, error) {
+	find := finder(records)
+	s := Stock{TTL: c.Stock.TTL}
+	sets, err := c.keySets(find, s.TTL)
+	if err != nil {
+		return Stock{}, err
+	}
+	keys := c.keySigners(find)
+	signs := make([]signFunc, len(keys))
+	for i, k := range keys {
+		if signs[i], err = v.private(k); err != nil {
+			return Stock{}, fmt.Errorf("%s: %w", k, err)
+		}
+	}
+	end := now.Add(z.Signature.DNSKEYStock)
+	for at := now; ; at = at.Add(z.Signature.DNSKEYQuantum()) {
+		w := rrsig.At(z.Signature, zone.TypeDNSKEY, z.Name, at)
+		p := Period{Start: w.Start, Expiration: w.Expiration}
+		for _, set := range sets {
+			sigs, err := signWith(z.Name, set, w, keys, signs)
+			if err != nil {
+				return Stock{}, err
+			}
+			*p.of(set.Type()) = sigs
+		}
+		s.Periods = append(s.Periods, p)
+		if !s.End().Before(end) {
+			return s, nil
+		}
+	}
+}
+
+func signWith(apex zone.Name, set zone.RRset, w rrsig.Window, keys []*KeyRecord, signs []signFunc) ([][]byte, error) {
+	data := rrsig.AppendData(nil, apex, set, w)
+	sigs := make([][]byte, len(keys))
+	for i, k := range keys {
+		rrsig.SetKey(data, k.Algorithm, k.KeyTag)
+		signature, err := signs[i](slices.Clone(data), sha256.Sum256(data))
+		if err != nil {
+			return nil, fmt.Errorf("sign %s with %s: %w", set.Type(), k, err)
+		}
+		sigs[i] = append(slices.Clone(rrsig.Head(data, apex)), signature...)
+	}
+	return sigs, nil
+}
+
+// verify checks every signature of the stock with the public keys: what was damaged, or signed by somebody else, is
+// found before it is served.
+func (s *Stock) verify(apex zone.Name, sets []zone.RRset, keys []*KeyRecord) error {
+	if len(s.Periods) == 0 || len(keys) == 0 {
+		return errStock
+	}
+	for i := range s.Periods {
+		p := &s.Periods[i]
+		for _, set := range sets {
+			sigs := *p.of(set.Type())
+			if len(sigs) != len(keys) {
+				return fmt.Errorf("%w: %s of %s has %d signatures, not %d", errStock, set.Type(), time.Unix(p.Start, 0).UTC(), len(sigs), len(keys))
+			}
+			for j, k := range keys {
+				check := func(data, signature []byte) error { return Verify(k.Algorithm, k.PublicKey, data, signature) }
+				err := rrsig.Verify(apex, k.Algorithm, k.KeyTag, set, string(sigs[j]), time.Unix(p.Start, 0), check)
+				if err == nil && !rrsig.Time(rrsig.Expiration(sigs[j]), time.Unix(p.Start, 0)).Equal(time.Unix(p.Expiration, 0)) {
+					err = errors.New("it expires at another time than is recorded")
+				}
+				if err != nil {
+					return fmt.Errorf("%w: %s by %s: %w", errStock, set.Type(), k, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// finder looks keys up by their ids.
+func finder(records []*KeyRecord) func(id string) *KeyRecord {
+	byID := make(map[string]*KeyRecord, len(records))
+	for _, k := range records {
+		byID[k.ID] = k
+	}
+	return func(id string) *KeyRecord { return byID[id] }
+}
