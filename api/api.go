@@ -58,6 +58,7 @@ type Vault interface {
 type Options struct {
 	Store   Store
 	Vault   Vault
+	Keys    KeyManager
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -85,7 +86,7 @@ type API struct {
 
 // New builds the API.
 func New(o Options) (*API, error) {
-	if o.Store == nil || o.Vault == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
+	if o.Store == nil || o.Vault == nil || o.Keys == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
 		return nil, errors.New("the API needs all of its parts")
 	}
 	a := &API{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxConcurrent), copy: make(chan struct{}, 1)}

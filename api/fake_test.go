@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -282,3 +283,49 @@ func (memVault) CheckToken(t *keymgmt.Token, secret string, now time.Time) error
 	}
 	return nil
 }
+
+// memKeys is a KeyManager that remembers nothing.
+type memKeys struct{ store api.Store }
+
+func (m memKeys) Status(apex zone.Name, now time.Time) (keymgmt.Status, bool) {
+	s := keymgmt.Status{Zone: m.store.State().Zone(apex), Wanted: "a step", Because: "a reason", Until: now.Add(time.Hour), Stock: now.Add(24 * time.Hour),
+		Past: []keymgmt.Event{{At: now, Kind: keymgmt.StepGoal, Why: "a start"}}, Coming: []keymgmt.Event{{At: now.Add(time.Hour), Kind: keymgmt.StepPublish, Why: "a step"}},
+		Parents: []keymgmt.ParentAnswer{{Server: netip.MustParseAddrPort("192.0.2.1:53"), DS: []string{dsData}, TTL: 60}, {Err: errors.New("no answer")}}}
+	for _, k := range m.store.State().Keys(apex) {
+		s.Keys = append(s.Keys, keymgmt.KeyStatus{KeyRecord: k, Use: string(k.Role), DNSKEY: keymgmt.Omnipresent})
+	}
+	return s, len(s.Keys) > 0
+}
+
+// busy is refused.
+var busy = &zone.RefusedError{Kind: zone.ErrConflict, FieldError: zone.FieldError{Field: "role", Rule: "not before then"}}
+
+func (memKeys) Roll(_ context.Context, _ zone.Name, role keymgmt.Role, emergency bool, _ time.Time) error {
+	if role == keymgmt.ZSK && !emergency {
+		return busy
+	}
+	return nil
+}
+
+func (memKeys) DryRun(_ zone.Name, role keymgmt.Role, _ bool, now time.Time) ([]keymgmt.Event, error) {
+	return []keymgmt.Event{{At: now, Kind: keymgmt.StepGoal, Why: "roll " + string(role)}}, nil
+}
+
+func (m memKeys) ConfirmDS(_ context.Context, apex zone.Name, id string, _ time.Time) error {
+	return m.known(apex, id)
+}
+
+func (m memKeys) Restore(_ context.Context, apex zone.Name, id string, _ time.Time) error {
+	return m.known(apex, id)
+}
+
+func (m memKeys) known(apex zone.Name, id string) error {
+	for _, k := range m.store.State().Keys(apex) {
+		if k.ID == id {
+			return nil
+		}
+	}
+	return &zone.RefusedError{Kind: zone.ErrNotFound, FieldError: zone.FieldError{Field: "key", Rule: "there is no such key"}}
+}
+
+func (memKeys) Wake() {}

@@ -70,7 +70,7 @@ const signatureLife = 8 * time.Hour
 func newHandler(t *testing.T, store api.Store, c *clock, log io.Writer) *api.API {
 	t.Helper()
 	a, err := api.New(api.Options{
-		Store: store, Vault: memVault{}, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
+		Store: store, Vault: memVault{}, Keys: memKeys{store}, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {

@@ -82,6 +82,11 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"zone with a duration that is none", 422, "invalid", "signature.lifetime", "PUT", "/v1/zones/mx.test.", zone(`"signature":{"lifetime":"8 hours"}`)},
 		{"zone with a TTL of 0", 422, "invalid", "ttl.host", "PUT", "/v1/zones/mx.test.", zone(`"ttl":{"host":0}`)},
 		{"zone with an unknown algorithm", 422, "invalid", "keys.algorithm", "PUT", "/v1/zones/new.test.", zone(`"keys":{"algorithm":"RSAMD5"}`)},
+		{"rollover that has to wait", 409, "conflict", "role", "POST", "/v1/zones/mx.test./keys/roll", `{"role":"zsk"}`},
+		{"rollover with a misspelt field", 422, "invalid", "emergencey", "POST", "/v1/zones/mx.test./keys/roll", `{"role":"zsk","emergencey":true}`},
+		{"confirmation of an unknown key", 404, "not_found", "key", "POST", "/v1/zones/mx.test./keys/nope/confirm-ds", ""},
+		{"restoring an unknown key", 404, "not_found", "key", "POST", "/v1/zones/mx.test./keys/nope/restore", ""},
+		{"rollover of an unknown zone", 404, "not_found", "zone", "POST", "/v1/zones/nope.test./keys/roll", `{"role":"zsk"}`},
 		{"zone with a lifetime that is shorter than a rollover", 422, "invalid", "keys.zsk_lifetime", "PUT", "/v1/zones/mx.test.", zone(`"keys":{"zsk_lifetime":"1h"}`)},
 		{"zone with an unknown drain pool", 422, "unknown_reference", "drain_pool", "PUT", "/v1/zones/mx.test.", zone(`"drain_pool":"nope"`)},
 		{"zone with a parent server without port", 422, "invalid", "parent.servers[0]", "PUT", "/v1/zones/mx.test.", zone(`"parent":{"mode":"check","servers":["192.0.2.1"]}`)},
@@ -216,6 +221,10 @@ func TestTokensAndScopes(t *testing.T) {
 		{"GET", "/v1/zones/mx.test.", "", map[keymgmt.Scope]bool{read: true, provision: true}},
 		{"GET", "/v1/zones/mx.test./ds", "", map[keymgmt.Scope]bool{read: true, provision: true}},
 		{"GET", "/v1/zones/mx.test./keys", "", map[keymgmt.Scope]bool{read: true, provision: true}},
+		{"GET", "/v1/zones/mx.test./keys/status", "", map[keymgmt.Scope]bool{read: true, provision: true}},
+		{"POST", "/v1/zones/mx.test./keys/roll", `{"role":"ksk"}`, nil},
+		{"POST", "/v1/zones/mx.test./keys/x/confirm-ds", "", nil},
+		{"POST", "/v1/zones/mx.test./keys/x/restore", "", nil},
 		{"GET", "/v1/pools/default", "", map[keymgmt.Scope]bool{read: true, provision: true}},
 		{"GET", "/v1/tenants/acme/records", "", map[keymgmt.Scope]bool{read: true, provision: true}},
 		{"PUT", "/v1/tenants/acme", acmeBody, map[keymgmt.Scope]bool{provision: true}},
@@ -250,7 +259,7 @@ func TestTokensAndScopes(t *testing.T) {
 func TestUnroutedRequests(t *testing.T) {
 	w := newWorld(t)
 	for _, path := range []string{"/", "/v1", "/v1/", "/v1/nodes", "/v1/events", "/v1/audit", "/v2/zones", "/v1/zones/", "/v1//zones", "/v1/x/../zones",
-		"/v1/tenants/acme/status", "/v1/tenants/acme/domains/contoso.com/status", "/v1/zones/mx.test./keys/roll", "/debug/pprof/"} {
+		"/v1/tenants/acme/status", "/v1/tenants/acme/domains/contoso.com/status", "/debug/pprof/"} {
 		w.refuses(404, "not_found", "", "GET", path, "")
 	}
 	// A slash in a segment reaches the route, whose answer is about the name and not about the path.

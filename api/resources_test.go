@@ -50,10 +50,10 @@ func TestZoneLooksAsDesigned(t *testing.T) {
 		"created":     w.clock.now().Format(time.RFC3339),
 		"nameservers": []any{map[string]any{"name": "ns1.mx.test.", "addresses": []any{"192.0.2.53", "2001:db8::53"}}},
 		"ttl":         map[string]any{"host": 300.0, "negative": 60.0, "dnskey": 3600.0, "ns": 3600.0},
-		"signature":   map[string]any{"lifetime": "8h", "quantum": "1h", "backdate": "1h", "dnskey_lifetime": "48h"},
-		"keys": map[string]any{"algorithm": "ECDSAP256SHA256", "csk": false, "zsk_lifetime": "720h", "ksk_lifetime": "8760h",
+		"signature":   map[string]any{"lifetime": "8h", "quantum": "1h", "backdate": "1h", "dnskey_lifetime": "48h", "dnskey_stock": "336h"},
+		"keys": map[string]any{"algorithm": "ECDSAP256SHA256", "csk": false, "standby_ksk": false, "zsk_lifetime": "720h", "ksk_lifetime": "8760h",
 			"propagation_delay": "5m", "parent_propagation_delay": "1h", "parent_ds_ttl": "24h"},
-		"parent": map[string]any{"mode": "manual"},
+		"parent": map[string]any{"mode": "manual", "withdraw_ds": false},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("zone\n got %v\nwant %v", got, want)

@@ -39,12 +39,14 @@ type SignaturePolicy struct {
 	Quantum        *string `json:"quantum,omitempty" doc:"distance between the starts of two windows; default 1h"`
 	Backdate       *string `json:"backdate,omitempty" doc:"inception lies this long before the start; default 1h"`
 	DNSKEYLifetime *string `json:"dnskey_lifetime,omitempty" doc:"of DNSKEY, CDS and CDNSKEY signatures; default 48h"`
+	DNSKEYStock    *string `json:"dnskey_stock,omitempty" doc:"for how long those are made ahead; default 336h"`
 }
 
 // KeyPolicy says which keys a zone has and how long they live.
 type KeyPolicy struct {
-	Algorithm              *string `json:"algorithm,omitempty" doc:"ECDSAP256SHA256 (default), ED25519 or RSASHA256; fixed when the zone is created"`
-	CSK                    *bool   `json:"csk,omitempty" doc:"one key for both roles; default false; fixed when the zone is created"`
+	Algorithm              *string `json:"algorithm,omitempty" doc:"ECDSAP256SHA256 (default), ED25519 or RSASHA256; a change begins an algorithm rollover"`
+	CSK                    *bool   `json:"csk,omitempty" doc:"one key for both roles; default false; a change begins a rollover"`
+	StandbyKSK             *bool   `json:"standby_ksk,omitempty" doc:"have the DS of a spare KSK at the parent, which replaces the KSK without waiting for it; default false"`
 	ZSKLifetime            *string `json:"zsk_lifetime,omitempty" doc:"default 720h"`
 	KSKLifetime            *string `json:"ksk_lifetime,omitempty" doc:"default 8760h"`
 	PropagationDelay       *string `json:"propagation_delay,omitempty" doc:"until all nodes know of a change; default 5m"`
@@ -55,7 +57,9 @@ type KeyPolicy struct {
 // ParentPolicy says how the DS reaches the parent zone.
 type ParentPolicy struct {
 	Mode    *string  `json:"mode,omitempty" doc:"manual (default), check or hosted"`
-	Servers []string `json:"servers,omitempty" doc:"address:port of the parent's servers, for mode check"`
+	Servers []string `json:"servers,omitempty" doc:"address:port of all servers of the parent; asked for the DS in mode check, and before a confirmation in mode manual"`
+	// WithdrawDS is for going insecure, and back.
+	WithdrawDS *bool `json:"withdraw_ds,omitempty" doc:"ask the parent to delete the DS (RFC 8078), so that the zone becomes insecure; it stays signed; default false"`
 }
 
 // Zone is a zone as the API shows it.
@@ -92,6 +96,7 @@ func (s ZoneSpec) parse(apex zone.Name) (zone.ZoneSpec, error) {
 		p.duration("signature.quantum", s.Signature.Quantum, &out.Signature.Quantum)
 		p.duration("signature.backdate", s.Signature.Backdate, &out.Signature.Backdate)
 		p.duration("signature.dnskey_lifetime", s.Signature.DNSKEYLifetime, &out.Signature.DNSKEYLifetime)
+		p.duration("signature.dnskey_stock", s.Signature.DNSKEYStock, &out.Signature.DNSKEYStock)
 	}
 	if s.Keys != nil {
 		s.Keys.parse(&p, &out.Keys)
@@ -99,6 +104,7 @@ func (s ZoneSpec) parse(apex zone.Name) (zone.ZoneSpec, error) {
 	if s.Parent != nil {
 		out.Parent.Mode = or(s.Parent.Mode, out.Parent.Mode)
 		out.Parent.Servers = p.addrPorts("parent.servers", s.Parent.Servers)
+		out.Parent.WithdrawDS = or(s.Parent.WithdrawDS, out.Parent.WithdrawDS)
 	}
 	out.DrainPool = s.DrainPool
 	out.Accepting = or(s.Accepting, out.Accepting)
@@ -112,7 +118,7 @@ func (k KeyPolicy) parse(p *parser, out *zone.KeyPolicy) {
 			p.report("keys.algorithm", "must be ECDSAP256SHA256, ED25519 or RSASHA256")
 		}
 	}
-	out.CSK = or(k.CSK, out.CSK)
+	out.CSK, out.StandbyKSK = or(k.CSK, out.CSK), or(k.StandbyKSK, out.StandbyKSK)
 	p.duration("keys.zsk_lifetime", k.ZSKLifetime, &out.ZSKLifetime)
 	p.duration("keys.ksk_lifetime", k.KSKLifetime, &out.KSKLifetime)
 	p.duration("keys.propagation_delay", k.PropagationDelay, &out.PropagationDelay)
@@ -128,15 +134,16 @@ func showZone(z *zone.Zone) Zone {
 		Signature: &SignaturePolicy{
 			Lifetime: durationText(z.Signature.Lifetime), Quantum: durationText(z.Signature.Quantum),
 			Backdate: durationText(z.Signature.Backdate), DNSKEYLifetime: durationText(z.Signature.DNSKEYLifetime),
+			DNSKEYStock: durationText(z.Signature.DNSKEYStock),
 		},
 		Keys: &KeyPolicy{
-			Algorithm: new(z.Keys.Algorithm.String()), CSK: &z.Keys.CSK,
+			Algorithm: new(z.Keys.Algorithm.String()), CSK: &z.Keys.CSK, StandbyKSK: &z.Keys.StandbyKSK,
 			ZSKLifetime: durationText(z.Keys.ZSKLifetime), KSKLifetime: durationText(z.Keys.KSKLifetime),
 			PropagationDelay:       durationText(z.Keys.PropagationDelay),
 			ParentPropagationDelay: durationText(z.Keys.ParentPropagationDelay),
 			ParentDSTTL:            durationText(z.Keys.ParentDSTTL),
 		},
-		Parent:    &ParentPolicy{Mode: &z.Parent.Mode, Servers: texts(z.Parent.Servers)},
+		Parent:    &ParentPolicy{Mode: &z.Parent.Mode, Servers: texts(z.Parent.Servers), WithdrawDS: &z.Parent.WithdrawDS},
 		DrainPool: z.DrainPool,
 		Accepting: &z.Accepting,
 	}

@@ -82,6 +82,7 @@ func (a *API) putZone(c *call, body ZoneSpec) (answer[Zone], error) {
 	if err != nil {
 		return answer[Zone]{}, err
 	}
+	a.Keys.Wake()
 	z, err := findZone(a.Store.State(), apex)
 	if err != nil {
 		return answer[Zone]{}, err

@@ -61,7 +61,8 @@ type Store struct {
 
 // Keys is the section keys.
 type Keys struct {
-	KEK string // keys.kek; "file:PATH" or "env:NAME"
+	KEK        string // keys.kek; "file:PATH" or "env:NAME"
+	TrustClock bool   // keys.clock is "trusted"
 }
 
 // Signer is the section signer.

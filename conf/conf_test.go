@@ -134,7 +134,7 @@ func everyVariable() []string {
 		"MXSEAL_DNS_CHAOS=true", "MXSEAL_DNS_TCP_IDLE_TIMEOUT=1m", "MXSEAL_DNS_TCP_MAX_CONNECTIONS=7",
 		"MXSEAL_DNS_TCP_MAX_PER_CLIENT=3", "MXSEAL_API_LISTEN=[::]:8053", "MXSEAL_API_TLS_CERT=c", "MXSEAL_API_TLS_KEY=k",
 		"MXSEAL_API_TLS_CLIENT_CA=a", "MXSEAL_METRICS_LISTEN=192.0.2.1:1", "MXSEAL_STORE_ENGINE=bolt",
-		"MXSEAL_KEYS_KEK=env:MXSEAL_SECRET", "MXSEAL_SIGNER_CACHE_ENTRIES=5", "MXSEAL_LOG_LEVEL=debug", "MXSEAL_LOG_FORMAT=text",
+		"MXSEAL_KEYS_KEK=env:MXSEAL_SECRET", "MXSEAL_KEYS_CLOCK=trusted", "MXSEAL_SIGNER_CACHE_ENTRIES=5", "MXSEAL_LOG_LEVEL=debug", "MXSEAL_LOG_FORMAT=text",
 		"MXSEAL_SECRET=x", "MXSEAL_SERVER=s", "MXSEAL_TOKEN=t", "PATH=/bin", "mxseal_x=1",
 	}
 }
@@ -149,7 +149,7 @@ func TestEnvironmentGivesEveryKeyAndWinsOverTheFile(t *testing.T) {
 		API:     API{Listen: netip.MustParseAddrPort("[::]:8053"), TLS: TLS{Cert: "c", Key: "k", ClientCA: "a"}},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("192.0.2.1:1")},
 		Store:   Store{Engine: "bolt"},
-		Keys:    Keys{KEK: "env:MXSEAL_SECRET"},
+		Keys:    Keys{KEK: "env:MXSEAL_SECRET", TrustClock: true},
 		Signer:  Signer{CacheEntries: 5},
 		Log:     Log{Level: slog.LevelDebug, Format: "text"},
 	})

@@ -83,6 +83,11 @@ metrics. They never name tenants.`,
 variable. Who has it and the database can sign as you; without it the zones' private keys are lost. Keep a copy, and
 not with the backups of data_dir.`,
 	}, {
+		name: "keys.clock", value: choice(&c.Keys.TrustClock, []option[bool]{{"synchronised", false}, {"trusted", true}}), standard: "synchronised",
+		doc: `When keys may be rolled: synchronised, only while the system says that something keeps its clock right (see "timedatectl");
+else everything stays as it is and mxseal_key_holding is 1. trusted, always: for machines whose clock is kept from outside.
+Every waiting time of a rollover is counted on this clock. A clock that is set is noticed in either case.`,
+	}, {
 		name: "signer.cache_entries", value: number(&c.Signer.CacheEntries, 1, 100_000_000), standard: "200000",
 		doc: `Most signatures kept for reuse, about 400 octets of memory each (RSA: 700); a host needs one for each type that it is asked for. Those
 that do not fit are made anew at every question, which takes processor time and changes no answer.`,

@@ -71,6 +71,26 @@ func (c *Client) ZoneKeys(ctx context.Context, name string) ([]api.Key, error) {
 	return page.Items, nil
 }
 
+// KeyStatus explains the keys of a zone.
+func (c *Client) KeyStatus(ctx context.Context, name string) (*api.KeyStatus, error) {
+	return call[api.KeyStatus](ctx, c, http.MethodGet, path("zones", name, "keys", "status"), nil)
+}
+
+// RollKey begins a rollover, or says what it would be.
+func (c *Client) RollKey(ctx context.Context, name string, r api.RollRequest) (*api.Rollover, error) {
+	return call[api.Rollover](ctx, c, http.MethodPost, path("zones", name, "keys", "roll"), r)
+}
+
+// ConfirmDS says that all servers of the parent have the DS of a key.
+func (c *Client) ConfirmDS(ctx context.Context, name, key string) (*api.KeyStatus, error) {
+	return call[api.KeyStatus](ctx, c, http.MethodPost, path("zones", name, "keys", key, "confirm-ds"), nil)
+}
+
+// RestoreKey takes a key out of the trash and rolls to it.
+func (c *Client) RestoreKey(ctx context.Context, name, key string) (*api.KeyStatus, error) {
+	return call[api.KeyStatus](ctx, c, http.MethodPost, path("zones", name, "keys", key, "restore"), nil)
+}
+
 // Pools visits all pools.
 func (c *Client) Pools(ctx context.Context) iter.Seq2[api.Pool, error] {
 	return pages[api.Pool](ctx, c, path("pools"))

@@ -38,6 +38,7 @@ type node struct {
 	dns      *server.Server
 	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
 	store    *store.Store                // the same, for run
+	keys     *keymgmt.Manager            // set with store
 	metrics  net.Listener
 	api      net.Listener
 	admin    *http.Server // of the API; without a handler until the state is loaded
@@ -138,6 +139,7 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 			return err
 		}
 		n.admin.Handler = handler
+		g.Go(func() error { return n.keys.Run(ctx) })
 		g.Go(func() error { return serveHTTP(ctx, n.api, n.admin) })
 		n.log.Info("serving", "version", version(), "dns", n.dns.Addrs(), "api", n.api.Addr().String(), "metrics", n.metrics.Addr().String(),
 			"revision", n.store.State().Revision())
@@ -146,7 +148,7 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 	return g.Wait()
 }
 
-// load reads the database and opens the keys.
+// load reads the database, opens the keys, and makes the steps of rollovers that were due while nothing ran.
 func (n *node) load(ctx context.Context) error {
 	m := store.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
@@ -155,6 +157,11 @@ func (n *node) load(ctx context.Context) error {
 		return fmt.Errorf("load the database: %w", err)
 	}
 	n.store = s
+	km := keymgmt.NewMetrics()
+	n.registry.MustRegister(km.Collectors()...)
+	clock := newSystemClock(n.cfg.Keys.TrustClock)
+	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: nil, Log: n.log, Metrics: km})
+	n.keys.Tick(ctx, clock.Read())
 	n.state.Store(s)
 	return nil
 }
@@ -164,7 +171,7 @@ func (n *node) newAPI() (http.Handler, error) {
 	m := api.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
 	return api.New(api.Options{
-		Store: apiStore{n.store}, Vault: n.vault, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
+		Store: apiStore{n.store}, Vault: n.vault, Keys: n.keys, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
 	})
 }
 
@@ -224,6 +231,15 @@ func (s apiStore) State() api.State         { return s.store.State() }
 func (s apiStore) Backup(w io.Writer) error { return s.store.Backup(w) }
 func (s apiStore) Update(ctx context.Context, plan func(api.State) (zone.Changes, error)) (uint64, error) {
 	return s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
+}
+
+// keyStore lets the key manager see the store through the interface that it declares.
+type keyStore struct{ store *store.Store }
+
+func (s keyStore) View() keymgmt.View { return s.store.State() }
+func (s keyStore) Update(ctx context.Context, plan func(keymgmt.View) (zone.Changes, error)) error {
+	_, err := s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
+	return err
 }
 
 // dnsSigner lets the DNS service see the signer through the interface that it declares.

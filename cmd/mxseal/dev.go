@@ -28,6 +28,7 @@ const (
 
 // serveDev serves the development mode: what is missing is made, and what to type next is printed.
 func serveDev(cmd *cobra.Command, cfg conf.Config, log *slog.Logger) error {
+	cfg.Keys.TrustClock = true
 	cfg.DNS.Listen = slices.DeleteFunc(cfg.DNS.Listen, func(a netip.AddrPort) bool { return a.Addr().Is6() && !hasIPv6(log) })
 	if !bolt.Exists(cfg.DataDir) {
 		if _, err := initialize(cfg, time.Now()); err != nil {

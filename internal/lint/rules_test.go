@@ -66,6 +66,7 @@ func unchanging() map[string]string {
 
 		"cmd/mxseal.domainColumns": "describes a table of the output; only read",
 		"cmd/mxseal.hostColumns":   "describes a table of the output; only read",
+		"cmd/mxseal.keyColumns":    "describes a table of the output; only read",
 		"cmd/mxseal.poolColumns":   "describes a table of the output; only read",
 		"cmd/mxseal.tenantColumns": "describes a table of the output; only read",
 		"cmd/mxseal.zoneColumns":   "describes a table of the output; only read",
