@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -16,11 +18,13 @@ import (
 // follow referrals, fetch DS records from the parent, minimise questions.
 type authority struct {
 	*daemon
-	addr     netip.Addr
-	hints    string      // file with the root's name server
-	ksk      *dns.DNSKEY // of the root
-	kskFile  string      // the same as a zone file, for unbound, kresd and drill
-	anchorDS *dns.DS     // the same as a digest
+	dir         string
+	delegations []delegation
+	addr        netip.Addr
+	hints       string      // file with the root's name server
+	ksk         *dns.DNSKEY // of the root
+	kskFile     string      // the same as a zone file, for unbound, kresd and drill
+	anchorDS    *dns.DS     // the same as a digest
 }
 
 // delegation is a zone below the root.
@@ -37,8 +41,8 @@ const rootServer = "a.root-servers.test-root."
 // are signed and delegated to the same server.
 func startAuthority(t testing.TB, addr netip.Addr, delegations []delegation, customers map[string]string) *authority {
 	t.Helper()
-	a := &authority{addr: addr}
 	dir := t.TempDir()
+	a := &authority{addr: addr, dir: dir}
 	var conf strings.Builder
 	fmt.Fprintf(&conf, `options {
 	directory %q; listen-on { %s; }; listen-on-v6 { none; }; recursion no; dnssec-validation no; notify no;
@@ -51,12 +55,8 @@ controls { };
 		delegations = append(delegations, delegation{zone, addr, ds})
 		addZone(&conf, zone)
 	}
-	var root strings.Builder
-	fmt.Fprintf(&root, ". NS %[1]s\n%[1]s A %[2]s\n", rootServer, addr)
-	for _, d := range delegations {
-		fmt.Fprintf(&root, "%[1]s NS ns1.%[1]s\nns1.%[1]s A %[2]s\n%[3]s\n", d.zone, d.server, strings.Join(d.ds, "\n"))
-	}
-	ds := signZone(t, dir, ".", root.String())
+	a.delegations = delegations
+	ds := signZone(t, dir, ".", a.rootLines())
 	addZone(&conf, ".")
 	a.readAnchor(t, dir, ds)
 	a.hints = write(t, dir, "root.hints", fmt.Sprintf(". 3600000 NS %[1]s\n%[1]s 3600000 A %[2]s\n", rootServer, addr))
@@ -65,6 +65,43 @@ controls { };
 		return expectAnswer(addr, ".", dns.TypeSOA)
 	})
 	return a
+}
+
+// rootLines are the records of the root zone.
+func (a *authority) rootLines() string {
+	var root strings.Builder
+	fmt.Fprintf(&root, ". NS %[1]s\n%[1]s A %[2]s\n", rootServer, a.addr)
+	for _, d := range a.delegations {
+		fmt.Fprintf(&root, "%[1]s NS ns1.%[1]s\nns1.%[1]s A %[2]s\n%[3]s\n", d.zone, d.server, strings.Join(d.ds, "\n"))
+	}
+	return root.String()
+}
+
+// resign puts other DS records of a delegation into the root, signs it, and makes the server load it.
+func (a *authority) resign(zone string, ds []string) error {
+	for i := range a.delegations {
+		if a.delegations[i].zone == zone {
+			a.delegations[i].ds = ds
+		}
+	}
+	file := filepath.Join(a.dir, zoneFile("."))
+	if err := os.WriteFile(file, []byte(zoneHead(".")+a.rootLines()), 0o644); err != nil {
+		return err
+	}
+	out, err := exec.Command("dnssec-signzone", signArgs(a.dir, ".", file)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return a.cmd.Process.Signal(syscall.SIGHUP)
+}
+
+func zoneHead(zone string) string {
+	return fmt.Sprintf("$ORIGIN %s\n$TTL 60\n@ SOA hostmaster hostmaster 1 3600 600 86400 60\n", zone)
+}
+
+// signArgs are the arguments of dnssec-signzone for a zone file.
+func signArgs(dir, zone, file string) []string {
+	return []string{"-q", "-S", "-z", "-K", dir, "-d", dir, "-o", zone, "-f", file + ".signed", file}
 }
 
 func addZone(conf *strings.Builder, zone string) {
@@ -77,10 +114,9 @@ func zoneFile(zone string) string { return "zone-" + strings.Trim(zone, ".") }
 // signZone signs a zone with one new key, and returns its DS records.
 func signZone(t testing.TB, dir, zone, lines string) (ds []string) {
 	t.Helper()
-	head := fmt.Sprintf("$ORIGIN %s\n$TTL 60\n@ SOA hostmaster hostmaster 1 3600 600 86400 60\n", zone)
-	file := write(t, dir, zoneFile(zone), head+lines)
+	file := write(t, dir, zoneFile(zone), zoneHead(zone)+lines)
 	output(t, "dnssec-keygen", "-q", "-K", dir, "-a", "ECDSAP256SHA256", "-f", "KSK", zone)
-	output(t, "dnssec-signzone", "-q", "-S", "-z", "-K", dir, "-d", dir, "-o", zone, "-f", file+".signed", file)
+	output(t, "dnssec-signzone", signArgs(dir, zone, file)...)
 	text, err := os.ReadFile(filepath.Join(dir, "dsset-"+zone))
 	if err != nil {
 		t.Fatal(err)

@@ -18,14 +18,13 @@ const (
 func (p planner) forecast(in Input, now time.Time) []Event {
 	var events []Event
 	end := now.Add(forecastHorizon)
-	waits := false
 	for range forecastSteps {
 		plan := p.on(in, now)
 		step := plan.next()
 		in.Parents = Sighting{}
 		if step != nil {
 			if step.Kind != StepRestock && step.Kind != StepPurge {
-				events = append(events, Event{At: plan.now, Kind: step.Kind, Why: step.Why, Waits: waits})
+				events = append(events, Event{At: plan.now, Kind: step.Kind, Why: step.Why, Waits: step.Kind == StepSeeDS && in.Parent == nil})
 			}
 			in = imagine(in, step, now)
 			if len(events) >= forecastEvents || step.Kind == StepGoal && len(events) > 1 && endsForecast(events) {
@@ -37,7 +36,7 @@ func (p planner) forecast(in Input, now time.Time) []Event {
 		asked := wanted.Since.Add(in.Zone.Keys.ParentPropagationDelay)
 		switch {
 		case in.Parent == nil && wanted.Seen.IsZero() && (plan.wake.IsZero() || !later(asked, now).After(plan.wake)):
-			now, waits = later(asked, now), true
+			now = later(asked, now)
 			in.Parents = Sighting{Sets: [][]string{wanted.Keys}, Agreed: true}
 		case plan.wake.IsZero() || plan.wake.After(end):
 			return events

@@ -123,9 +123,6 @@ const maxSteps = 32
 func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) time.Duration {
 	pause := never
 	seen := m.parents[z.Name]
-	if seen != nil && !seen.next.IsZero() {
-		pause = min(pause, seen.next.Sub(now))
-	}
 	sighting := seen.take(m.o.Store.View().Keys(z.Name))
 	var p *plan
 	for range maxSteps {
@@ -145,6 +142,9 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 	m.o.Metrics.report(z.Name, p)
 	if p != nil && !p.wake.IsZero() {
 		pause = min(pause, p.wake.Sub(now))
+	}
+	if seen != nil && p != nil {
+		pause = min(pause, seen.next(z, p.in.Chain).Sub(now))
 	}
 	return pause
 }
@@ -205,7 +205,12 @@ func (m *Manager) input(v View, apex zone.Name, sighting Sighting) (Input, bool)
 // changes is what a step writes: the chain, new keys, keys that retire or go. It all depends on the zone's row, and on its
 // parent's, as they were when the step was planned.
 func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
-	c := zone.Changes{Requires: []zone.Ref{p.in.Zone.Ref()}}
+	var c zone.Changes
+	if step.Kind == StepPublish || step.Kind == StepAskDS {
+		c.Puts = append(c.Puts, p.in.Zone.NextSerial())
+	} else {
+		c.Requires = append(c.Requires, p.in.Zone.Ref())
+	}
 	if p.in.Parent != nil {
 		c.Requires = append(c.Requires, p.in.Parent.Ref())
 	}

@@ -258,7 +258,7 @@ func (w *world) dataOf(s *snapshot, which int) *item {
 	if which == nsData {
 		name, ttl = w.apex, s.z.TTL.NS
 	}
-	window := rrsig.At(s.z.Signature, zone.TypeA, name, w.now.Add(w.offset))
+	window := rrsig.At(s.z.Signature, name, w.now.Add(w.offset))
 	if s.data[which] == nil || s.windows[which] != window {
 		set := zone.NewRRset(name, zone.TypeA, ttl, []string{"\xc0\x00\x02\x01"})
 		var sigs []string

@@ -32,6 +32,8 @@ const (
 	// agreements is how often in a row all servers have to give the same answer. One server may have many instances
 	// behind its address.
 	agreements = 3
+	// maxDSTTL bounds what a parent may claim, in seconds: no resolver of note keeps anything for longer than a week.
+	maxDSTTL = 7 * 86400
 	// maxAsking bounds the zones whose parents are asked at the same time.
 	maxAsking = 16
 	// Bounds of the time between two looks while a change is waited for, and of the time when none is.
@@ -42,7 +44,6 @@ const (
 type sightings struct {
 	answers  []ParentAnswer // the last ones
 	at       time.Time      // of the last look
-	next     time.Time
 	agreed   int       // how often in a row all servers have said the same
 	unread   bool      // the planner has not seen them yet
 	notified time.Time // since when the DS RRset is wanted that the parent was told of
@@ -62,7 +63,7 @@ func (m *Manager) lookAtParents(ctx context.Context, now time.Time) {
 	slots := make(chan struct{}, maxAsking)
 	var looks sync.WaitGroup
 	for z := range view.Zones {
-		if !wantsLook(z, zone.Enclosing(view, z.Name.Parent())) || now.Before(m.sightingsOf(z.Name).next) {
+		if !wantsLook(z, zone.Enclosing(view, z.Name.Parent())) || now.Before(m.sightingsOf(z.Name).next(z, view.Chain(z.Name))) {
 			continue
 		}
 		slots <- struct{}{}
@@ -101,17 +102,15 @@ func (m *Manager) look(ctx context.Context, z *zone.Zone, c *Chain, now time.Tim
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.note(answers, now)
-	s.next = now.Add(lookInterval(z, c, now))
 	m.o.Metrics.looked(z.Name, answers)
 }
 
-// lookInterval is the time until the next look.
-func lookInterval(z *zone.Zone, c *Chain, now time.Time) time.Duration {
-	waiting := c == nil || last(c.DS).Seen.IsZero() || len(alive(c.DS, now)) > 1
-	if !waiting {
-		return restingLook
+// next is when to look next.
+func (s *sightings) next(z *zone.Zone, c *Chain) time.Time {
+	if c != nil && !last(c.DS).Seen.IsZero() && len(alive(c.DS, s.at)) == 1 {
+		return s.at.Add(restingLook)
 	}
-	return min(max(z.Keys.ParentPropagationDelay/4, minLook), maxLook)
+	return s.at.Add(min(max(z.Keys.ParentPropagationDelay/4, minLook), maxLook))
 }
 
 // note takes the answers of a look in.
@@ -143,7 +142,7 @@ func (s *sightings) take(records []*KeyRecord) Sighting {
 	for _, a := range s.answers {
 		if a.Err == nil {
 			out.Sets = append(out.Sets, dsKeys(records, a.DS))
-			out.TTL = max(out.TTL, a.TTL)
+			out.TTL = max(out.TTL, min(a.TTL, maxDSTTL))
 		}
 	}
 	return out

@@ -155,7 +155,7 @@ func (p *plan) try(wanted string, change func(c *Chain)) *Chain {
 		return c
 	}
 	p.at(x.until)
-	if p.blocked == nil {
+	if p.blocked == nil || p.blocked.until.IsZero() && !x.until.IsZero() { // what comes first is of more interest
 		p.blocked, p.wanted = x, wanted
 	}
 	return nil

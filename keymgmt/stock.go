@@ -47,10 +47,12 @@ func (p *Period) of(t zone.Type) *[][]byte {
 }
 
 // at returns the youngest period that has begun and whose signatures outlive the TTL and the reserve; nil if there is none.
+// The first one may be used before it begins: a clock that has been set back would leave nothing to serve.
 func (s *Stock) at(now time.Time) *Period {
 	for i := len(s.Periods) - 1; i >= 0; i-- {
 		p := &s.Periods[i]
-		if w := (rrsig.Window{Start: p.Start, Expiration: p.Expiration}); p.Start <= now.Unix() && w.Outlives(s.TTL, now) {
+		w := rrsig.Window{Expiration: p.Expiration}
+		if (i == 0 || p.Start <= now.Unix()) && w.Outlives(s.TTL, now) {
 			return p
 		}
 	}
@@ -123,7 +125,7 @@ func (v *Vault) SignAhead(z *zone.Zone, c *Chain, records []*KeyRecord, now time
 	}
 	end := now.Add(z.Signature.DNSKEYStock)
 	for at := now; ; at = at.Add(z.Signature.DNSKEYQuantum()) {
-		w := rrsig.At(z.Signature, zone.TypeDNSKEY, z.Name, at)
+		w := rrsig.Ahead(z.Signature, at)
 		p := Period{Start: w.Start, Expiration: w.Expiration}
 		for _, set := range sets {
 			sigs, err := signWith(z.Name, set, w, keys, signs)

@@ -86,7 +86,7 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 	if len(keys) == 0 {
 		return Signed{}, ErrNoKeys
 	}
-	w := rrsig.At(z.Signature, set.Type(), set.Name(), now)
+	w := rrsig.At(z.Signature, set.Name(), now)
 	if !w.Outlives(set.TTL(), now) {
 		return Signed{}, ErrWindow
 	}

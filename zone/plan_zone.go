@@ -129,12 +129,12 @@ func (c *Changes) enter(v View, z, parent *Zone) error {
 			return refuse(ErrConflict, "zone", "contains %s, a name server of the enclosing zone", ns.Name)
 		}
 	}
-	c.Puts = append(c.Puts, parent.nextSerial())
+	c.Puts = append(c.Puts, parent.NextSerial())
 	return nil
 }
 
-// nextSerial returns a copy for a change of what the zone delegates.
-func (z *Zone) nextSerial() *Zone {
+// NextSerial returns a copy for a change of what the zone has at its apex, or delegates, that its row does not show.
+func (z *Zone) NextSerial() *Zone {
 	next := *z
 	next.Serial++
 	return &next
@@ -185,7 +185,7 @@ func PlanDeleteZone(v View, apex Name) (Changes, *Zone, error) {
 	}
 	c := Changes{Deletes: []Ref{old.Ref()}}
 	if parent := Enclosing(v, apex.Parent()); parent != nil {
-		c.Puts = append(c.Puts, parent.nextSerial()) // what it delegates has changed
+		c.Puts = append(c.Puts, parent.NextSerial()) // what it delegates has changed
 	}
 	return c, old, nil
 }

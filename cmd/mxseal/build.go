@@ -21,6 +21,7 @@ import (
 	"github.com/mxseal/mxseal/api"
 	"github.com/mxseal/mxseal/conf"
 	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/keymgmt/parent"
 	"github.com/mxseal/mxseal/server"
 	"github.com/mxseal/mxseal/signer"
 	"github.com/mxseal/mxseal/store"
@@ -160,7 +161,7 @@ func (n *node) load(ctx context.Context) error {
 	km := keymgmt.NewMetrics()
 	n.registry.MustRegister(km.Collectors()...)
 	clock := newSystemClock(n.cfg.Keys.TrustClock)
-	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: nil, Log: n.log, Metrics: km})
+	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: parentServers{}, Log: n.log, Metrics: km})
 	n.keys.Tick(ctx, clock.Read())
 	n.state.Store(s)
 	return nil
@@ -240,6 +241,22 @@ func (s keyStore) View() keymgmt.View { return s.store.State() }
 func (s keyStore) Update(ctx context.Context, plan func(keymgmt.View) (zone.Changes, error)) error {
 	_, err := s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
 	return err
+}
+
+// parentServers lets the key manager ask the servers of parents.
+type parentServers struct{ client parent.Client }
+
+func (p parentServers) AskDS(ctx context.Context, child zone.Name, servers []netip.AddrPort) []keymgmt.ParentAnswer {
+	answers := p.client.AskDS(ctx, child, servers)
+	out := make([]keymgmt.ParentAnswer, len(answers))
+	for i, a := range answers {
+		out[i] = keymgmt.ParentAnswer(a)
+	}
+	return out
+}
+
+func (p parentServers) Notify(ctx context.Context, child zone.Name, servers []netip.AddrPort) (string, error) {
+	return p.client.Notify(ctx, child, child.Parent(), servers)
 }
 
 // dnsSigner lets the DNS service see the signer through the interface that it declares.

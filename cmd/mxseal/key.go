@@ -70,7 +70,7 @@ func printNextStep(out io.Writer, s *api.KeyStatus) {
 // untilText says how long it has to wait.
 func untilText(s *api.KeyStatus) string {
 	if s.Until == nil {
-		return ", until the parent is seen to have changed"
+		return "; it is not known until when"
 	}
 	return ", until " + s.Until.Format(time.RFC3339)
 }
@@ -78,7 +78,7 @@ func untilText(s *api.KeyStatus) string {
 func eventText(e api.KeyEvent) string {
 	when := e.At.Format(time.RFC3339)
 	if e.Waits {
-		when = "after " + when + ", when the parent has it"
+		when = "after " + when + ", when the parent has it:"
 	}
 	return fmt.Sprintf("%s  %-8s %s", when, e.Kind, e.Why)
 }

@@ -95,7 +95,9 @@ func dependencies() []dependency {
 		{"github.com/prometheus/client_golang", func(s *source) bool { return s.isTest() || s.base() == "metrics.go" || s.within("cmd") },
 			"what is measured is declared in one file of a package, and registered by cmd"},
 		{"github.com/prometheus/client_model", func(s *source) bool { return s.isTest() }, "only tests read metrics"},
-		{"github.com/miekg/dns", func(s *source) bool { return s.isTest() || s.within("internal/dnstest", "keymgmt/parent", "e2e", "bench") },
+		{"github.com/miekg/dns", func(s *source) bool {
+			return s.isTest() || s.within("internal/dnstest", "keymgmt/parent", "e2e", "bench")
+		},
 			"it talks to parents' servers, and is the oracle of the tests; a bug in it must not be on both sides of a comparison, nor its costs on the path of a query"},
 		{"github.com/danielgtaylor/huma/v2", exactly("api"), "it describes the API and does nothing else"},
 		{"github.com/spf13/cobra", in("cmd"), "flags are read by the command line"},

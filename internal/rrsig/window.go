@@ -15,7 +15,7 @@ type Window struct {
 	Start, Inception, Expiration int64
 }
 
-// At returns the window of an RRset at now. With a quantum Q, lifetime L and backdate B:
+// At returns the window of an RRset at now, if it is not one of those that are signed ahead. With a quantum Q, lifetime L and backdate B:
 //
 //	    |<-- B -->|<------------- L ------------->|
 //	inception   start                         expiration
@@ -23,23 +23,25 @@ type Window struct {
 //
 // Starts lie at multiples of Q plus an offset that depends on the name, so that names do not all change
 // windows at once. They never go back while now goes forward.
-func At(p zone.SignaturePolicy, typ zone.Type, name zone.Name, now time.Time) Window {
-	lifetime, quantum := p.Lifetime, p.Quantum
-	if OfKeys(typ) {
-		lifetime, quantum = p.DNSKEYLifetime, p.DNSKEYQuantum()
-	}
-	q := max(1, int64(quantum/time.Second))
+func At(p zone.SignaturePolicy, name zone.Name, now time.Time) Window {
+	q := max(1, int64(p.Quantum/time.Second))
 	since := now.Unix() - offset(name, q)
 	into := since % q
 	if into < 0 { // before 1970
 		into += q
 	}
-	start := now.Unix() - into
-	return Window{
-		Start:      start,
-		Inception:  start - int64(p.Backdate/time.Second),
-		Expiration: start + int64(lifetime/time.Second),
-	}
+	return from(now.Unix()-into, p.Backdate, p.Lifetime)
+}
+
+// Ahead returns the window of RRsets that are made from the keys, and signed ahead, which begins at a time. Since they are
+// signed once and stored, it needs no quantum. Nor may it have one: when such an RRset changes, its new signature begins
+// later than the one before, by which parents tell new CDS RRsets from old ones (RFC 7344 §6.2.1).
+func Ahead(p zone.SignaturePolicy, start time.Time) Window {
+	return from(start.Unix(), p.Backdate, p.DNSKEYLifetime)
+}
+
+func from(start int64, backdate, lifetime time.Duration) Window {
+	return Window{Start: start, Inception: start - int64(backdate/time.Second), Expiration: start + int64(lifetime/time.Second)}
 }
 
 // OfKeys reports whether RRsets of a type are made from the keys and signed by the key that the DS

@@ -27,19 +27,16 @@ func TestWindowProperties(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
 		p := policies[random.IntN(len(policies))]
-		typ, ttl, quantum := zone.TypeA, p.ttl, p.Quantum
-		if random.IntN(3) == 0 {
-			typ, ttl, quantum = zone.TypeDNSKEY, p.keyTTL, p.DNSKEYQuantum()
-		}
+		ttl, quantum := p.ttl, p.Quantum
 		label := make([]byte, 1+random.IntN(20))
 		for i := range label {
 			label[i] = byte('a' + random.IntN(26))
 		}
 		name := zone.MustParseName(string(label) + ".mx.test.")
 		at := time.Unix(random.Int64N(1<<34)-1<<20, random.Int64N(1e9))
-		w := At(p.SignaturePolicy, typ, name, at)
+		w := At(p.SignaturePolicy, name, at)
 		if !w.Outlives(ttl, at) {
-			t.Fatalf("%s %s at %d: window %+v does not outlive %d", name, typ, at.Unix(), w, ttl)
+			t.Fatalf("%s at %d: window %+v does not outlive %d", name, at.Unix(), w, ttl)
 		}
 		if time.Unix(w.Inception, 0).After(at.Add(-p.Backdate)) {
 			t.Fatalf("%s at %d: inception %d is not backdated", name, at.Unix(), w.Inception)
@@ -47,7 +44,7 @@ func TestWindowProperties(t *testing.T) {
 		if w.Start > at.Unix() || at.Unix()-w.Start >= int64(quantum/time.Second) {
 			t.Fatalf("%s at %d: start %d", name, at.Unix(), w.Start)
 		}
-		later := At(p.SignaturePolicy, typ, name, at.Add(time.Duration(random.Int64N(int64(3*quantum)))))
+		later := At(p.SignaturePolicy, name, at.Add(time.Duration(random.Int64N(int64(3*quantum)))))
 		if d := later.Start - w.Start; d < 0 || d%int64(quantum/time.Second) != 0 {
 			t.Fatalf("%s: window moved by %d s", name, d)
 		}
@@ -60,10 +57,10 @@ func TestWindowsOfNamesAreSpread(t *testing.T) {
 	starts := map[int64]bool{}
 	for i := range 100 {
 		name := zone.MustParseName("host" + string(rune('a'+i/10)) + string(rune('a'+i%10)) + ".mx.test.")
-		w := At(p, zone.TypeA, name, now)
+		w := At(p, name, now)
 		starts[w.Start] = true
 		next := time.Unix(w.Start, 0).Add(p.Quantum)
-		if At(p, zone.TypeA, name, next.Add(-time.Nanosecond)) != w || At(p, zone.TypeA, name, next) == w {
+		if At(p, name, next.Add(-time.Nanosecond)) != w || At(p, name, next) == w {
 			t.Errorf("%s: the window does not change at its end", name)
 		}
 	}
