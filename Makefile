@@ -1,8 +1,9 @@
 # make run    build, and serve the development mode
 # make test   install what the tests need from Debian, then run every test
 # make check  formatting, vet, staticcheck, known vulnerabilities
+# make soak   ten years of key rollovers in SEEDS random worlds; for a night
 # make fuzz   every fuzz target for FUZZTIME; part of make test
-.PHONY: run build test check packages fuzz clean
+.PHONY: run build test check packages fuzz soak clean
 
 FUZZTIME ?= 10s
 
@@ -28,6 +29,11 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -timeout 10m $$pkg; \
 		done; \
 	done
+
+SEEDS ?= 500
+
+soak:
+	MXSEAL_SEEDS=$(SEEDS) go test -run '^TestTenYears$$' -timeout 24h ./keymgmt
 
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi

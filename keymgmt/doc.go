@@ -14,5 +14,22 @@
 //   - The machine's random source is trusted when keys and tokens are made. Signatures need none: they are
 //     deterministic (RFC 6979 for ECDSA), so that all nodes give the same bytes.
 //
-// The package reads no clock and keeps no state; all its types are safe for concurrent use.
+// # Rollovers
+//
+// A [Chain] is the state of a rollover, the planner decides on the next step, the [Manager] carries it out. What caches
+// may hold of each record of a key (DNSKEY, RRSIG, DS) goes through these states, which follow from the chain:
+//
+//	          published                    all versions without it
+//	          (signs, asked for)           are forgotten
+//	hidden ─────────────────▶ rumoured ─────────────────▶ omnipresent
+//	  ▲                          │                             │
+//	  │                          └──────────┬──────────────────┘
+//	  │   all versions with it              │ withdrawn
+//	  └─────────── are forgotten ──── unretentive
+//
+// A version is forgotten when every node has heard of its successor and the largest TTL with which it was served is over
+// (RFC 7583 §3.2, §3.3); a DS RRset also needs to be seen gone at every server of the parent. An arrow is only taken if
+// every DS RRset, DNSKEY RRset and signed record that any cache may hold then still validate together; see check.
+//
+// The package reads no clock; all its types are safe for concurrent use.
 package keymgmt

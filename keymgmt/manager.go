@@ -128,7 +128,7 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 	for range maxSteps {
 		var step *Step
 		var err error
-		if step, p, err = m.advance(ctx, z.Name, sighting, now); err != nil {
+		if step, p, err = m.advance(ctx, z.Name, sighting); err != nil {
 			m.fail(z.Name, err)
 			return min(pause, retryAfter)
 		}
@@ -162,14 +162,15 @@ func (m *Manager) fail(apex zone.Name, err error) {
 
 // advance makes the next step of a zone if one is due. Nothing is done while the clock is not to be trusted but what
 // needs no clock to be safe: to sign the key sets again.
-func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting, now time.Time) (step *Step, p *plan, err error) {
+func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting) (step *Step, p *plan, err error) {
 	err = m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
 		step, p = nil, nil
 		in, ok := m.input(v, apex, sighting)
 		if !ok {
 			return zone.Changes{}, nil
 		}
-		p = m.planner.on(in, now)
+		// Read anew for each step: what it replaces is served until now, not until the tick began.
+		p = m.planner.on(in, m.o.Clock.Read().Wall)
 		step = p.next()
 		if step == nil {
 			return zone.Changes{}, nil

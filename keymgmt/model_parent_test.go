@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/dnstest"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -28,7 +29,7 @@ type parentServer struct {
 	ds       []string
 	old      [][]string // what instances may serve still
 	oldUntil []time.Time
-	items    map[string]*item
+	items    map[string]*dnstest.Cached
 }
 
 type pendingDS struct {
@@ -153,26 +154,26 @@ func (p *parent) Notify(context.Context, zone.Name, []netip.AddrPort) (string, e
 func (w *world) serveDS() (fresh bool) {
 	for i := range w.parent.servers {
 		s := &w.parent.servers[i]
-		fresh = serve(w.resolvers.ds, w.now, s.item(w, s.ds)) || fresh
+		fresh = w.resolvers.DS.Serve(w.now, s.item(w, s.ds)) || fresh
 		for j := len(s.old) - 1; j >= 0; j-- {
 			if w.now.After(s.oldUntil[j]) {
 				s.old, s.oldUntil = slices.Delete(s.old, j, j+1), slices.Delete(s.oldUntil, j, j+1)
 				continue
 			}
-			fresh = serve(w.resolvers.ds, w.now, s.item(w, s.old[j])) || fresh
+			fresh = w.resolvers.DS.Serve(w.now, s.item(w, s.old[j])) || fresh
 		}
 	}
 	return fresh
 }
 
-func (s *parentServer) item(w *world, ds []string) *item {
+func (s *parentServer) item(w *world, ds []string) *dnstest.Cached {
 	key := strings.Join(ds, "")
 	if s.items == nil || len(s.items) > 1000 {
-		s.items = map[string]*item{}
+		s.items = map[string]*dnstest.Cached{}
 	}
 	if s.items[key] == nil {
 		it := w.item("DS", zone.NewRRset(w.apex, zone.TypeDS, uint32(w.parent.ttl/time.Second), ds), nil)
-		it.ttl = w.parent.ttl
+		it.TTL = w.parent.ttl // also of there being none
 		s.items[key] = it
 	}
 	return s.items[key]

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/internal/dnstest"
 	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/zone"
@@ -42,7 +40,7 @@ type world struct {
 
 	snapshots []*snapshot // what nodes serve; the last one is the newest
 	parent    parent
-	resolvers *population
+	resolvers *dnstest.Population
 
 	begun, ended map[string]int // rollovers
 }
@@ -53,9 +51,9 @@ type snapshot struct {
 	ks       *KeySet
 	replaced time.Time // zero: newest
 	period   *Period
-	keys     *item
+	keys     *dnstest.Cached
 	windows  [2]rrsig.Window
-	data     [2]*item
+	data     [2]*dnstest.Cached
 }
 
 const (
@@ -67,7 +65,7 @@ const (
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 7)), apex: zone.MustParseName("o-v1.mx.test."),
 		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), synced: true, planner: newPlanner(), tolerance: func(*Manager) {},
-		resolvers: newPopulation(), begun: map[string]int{}, ended: map[string]int{}}
+		resolvers: dnstest.NewPopulation(), begun: map[string]int{}, ended: map[string]int{}}
 	v, err := newVault(testKEK(byte(seed)))
 	if err != nil {
 		t.Fatal(err)
@@ -205,11 +203,9 @@ func (w *world) minute() {
 		fresh = w.serveZone() || fresh
 	}
 	r := w.resolvers
-	forget(r.ds, w.now)
-	forget(r.keys, w.now)
-	forget(r.data, w.now)
+	r.Forget(w.now)
 	if fresh {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			w.t.Fatalf("%s\n%s: %v\n%s", w.story(), w.now, err, w.plan().describe())
 		}
 	}
@@ -228,15 +224,15 @@ func (w *world) serveZone() (fresh bool) {
 	})
 	for _, s := range w.snapshots {
 		if keys := w.keysOf(s); keys != nil {
-			fresh = serve(w.resolvers.keys, w.now, keys) || fresh
+			fresh = w.resolvers.Keys.Serve(w.now, keys) || fresh
 		}
-		fresh = serve(w.resolvers.data, w.now, w.dataOf(s, hostData), w.dataOf(s, nsData)) || fresh
+		fresh = w.resolvers.Data.Serve(w.now, w.dataOf(s, hostData), w.dataOf(s, nsData)) || fresh
 	}
 	return fresh
 }
 
 // keysOf returns the DNSKEY RRset of a snapshot with the signatures of the moment.
-func (w *world) keysOf(s *snapshot) *item {
+func (w *world) keysOf(s *snapshot) *dnstest.Cached {
 	at := w.now.Add(w.offset)
 	period := s.ks.stock.at(at)
 	if period == nil && !s.replaced.IsZero() {
@@ -253,7 +249,7 @@ func (w *world) keysOf(s *snapshot) *item {
 }
 
 // dataOf returns a record of the zone, signed as the signer does.
-func (w *world) dataOf(s *snapshot, which int) *item {
+func (w *world) dataOf(s *snapshot, which int) *dnstest.Cached {
 	name, ttl := zone.MustParseName("contoso-com.o-v1.mx.test."), s.z.TTL.Host
 	if which == nsData {
 		name, ttl = w.apex, s.z.TTL.NS
@@ -275,25 +271,16 @@ func (w *world) dataOf(s *snapshot, which int) *item {
 	return s.data[which]
 }
 
-func (w *world) item(what string, set zone.RRset, sigs []string) *item {
+func (w *world) item(what string, set zone.RRset, sigs []string) *dnstest.Cached {
 	rrs, err := dnstest.SignedRecords(set, sigs)
 	w.must(err)
-	it := &item{what: what, ttl: seconds(set.TTL())}
-	for _, rr := range rrs {
-		it.what += "\n    " + rr.String()
-		if sig, ok := rr.(*dns.RRSIG); ok {
-			it.sigs = append(it.sigs, sig)
-		} else {
-			it.rrs = append(it.rrs, rr)
-		}
-	}
-	return it
+	return dnstest.NewCached(what, rrs, set.TTL())
 }
 
 // inPeriod checks that signatures that are served now are valid now, and for the TTL.
-func (w *world) inPeriod(it *item) {
-	for _, sig := range it.sigs {
-		if int64(sig.Inception) > w.now.Unix() || int64(sig.Expiration) < w.now.Add(it.ttl).Unix() {
+func (w *world) inPeriod(it *dnstest.Cached) {
+	for _, sig := range it.Sigs {
+		if int64(sig.Inception) > w.now.Unix() || int64(sig.Expiration) < w.now.Add(it.TTL).Unix() {
 			w.t.Fatalf("%s\n%s: served, and not valid for the TTL: %s", w.story(), w.now, sig)
 		}
 	}

@@ -44,9 +44,9 @@ const (
 type sightings struct {
 	answers  []ParentAnswer // the last ones
 	at       time.Time      // of the last look
-	agreed   int       // how often in a row all servers have said the same
-	unread   bool      // the planner has not seen them yet
-	notified time.Time // since when the DS RRset is wanted that the parent was told of
+	agreed   int            // how often in a row all servers have said the same
+	unread   bool           // the planner has not seen them yet
+	notified time.Time      // since when the DS RRset is wanted that the parent was told of
 }
 
 // wantsLook reports whether the servers of a zone's parent are to be asked.
