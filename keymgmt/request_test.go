@@ -1,0 +1,225 @@
+package keymgmt
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// bench is a manager with one zone, whose time the test decides.
+type bench struct {
+	t       *testing.T
+	at      time.Time
+	apex    zone.Name
+	store   *memory
+	manager *Manager
+	says    []ParentAnswer // what the servers of the parent answer
+}
+
+func (b *bench) Read() Reading { return Reading{Wall: b.at, Mono: b.at.Sub(now), Synchronised: true} }
+
+func (b *bench) AskDS(context.Context, zone.Name, []netip.AddrPort) []ParentAnswer { return b.says }
+
+func (b *bench) Notify(context.Context, zone.Name, []netip.AddrPort) (string, error) {
+	return "", errors.New("nobody wants to know")
+}
+
+func newBench(t *testing.T, change func(s *zone.ZoneSpec)) *bench {
+	b := &bench{t: t, at: now, apex: zone.MustParseName("mx.test."), store: newMemory(testVault(t, 1))}
+	spec := zone.DefaultZoneSpec(b.apex)
+	spec.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
+	if change != nil {
+		change(&spec)
+	}
+	if err := b.store.put(b.apex, spec, now); err != nil {
+		t.Fatal(err)
+	}
+	b.manager = NewManager(Options{Store: b.store, Vault: b.store.vault, Clock: b, Parents: b, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
+	b.tick(0)
+	return b
+}
+
+// tick lets time go by.
+func (b *bench) tick(d time.Duration) {
+	b.at = b.at.Add(d)
+	b.manager.Tick(b.t.Context(), b.Read())
+	if err := b.manager.failing[b.apex]; err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) status() Status {
+	b.t.Helper()
+	s, ok := b.manager.Status(b.apex, b.at)
+	if !ok {
+		b.t.Fatal("no status")
+	}
+	return s
+}
+
+// key returns the key that has a use.
+func (b *bench) key(use string) KeyStatus {
+	b.t.Helper()
+	for _, k := range b.status().Keys {
+		if k.Use == use {
+			return k
+		}
+	}
+	b.t.Fatalf("no key is %s", use)
+	return KeyStatus{}
+}
+
+func (b *bench) roll(role Role, emergency bool) error {
+	return b.manager.Roll(b.t.Context(), b.apex, role, emergency, b.at)
+}
+
+func (b *bench) confirm(id string) error {
+	return b.manager.ConfirmDS(b.t.Context(), b.apex, id, b.at)
+}
+
+// refusal checks that an error is of a kind, about a field, and says something.
+func refusal(t *testing.T, err, kind error, field, says string) {
+	t.Helper()
+	var r *zone.RefusedError
+	if !errors.Is(err, kind) || !errors.As(err, &r) || r.Field != field || !strings.Contains(err.Error(), says) {
+		t.Errorf("error %v, want %v of %s with %q", err, kind, field, says)
+	}
+}
+
+func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
+	b := newBench(t, nil)
+	refusal(t, b.roll("boss", false), zone.ErrInvalid, "role", "ksk or zsk")
+	refusal(t, b.roll(CSK, false), zone.ErrInvalid, "role", "has no CSK")
+	refusal(t, b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false, b.at), zone.ErrNotFound, "zone", "no zone")
+	refusal(t, b.confirm("nope"), zone.ErrNotFound, "key", "no key")
+	refusal(t, b.confirm(b.key("zsk").ID), zone.ErrInvalid, "key", "has no DS")
+	refusal(t, b.manager.Restore(t.Context(), b.apex, b.key("zsk").ID, b.at), zone.ErrConflict, "key", "not in the trash")
+
+	// A second rollover has to wait for the first; the refusal says until when: the DNSKEY TTL and the propagation delay.
+	if err := b.roll(ZSK, false); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	refusal(t, b.roll(ZSK, false), zone.ErrConflict, "role", "not before "+b.at.Add(65*time.Minute).Format(time.RFC3339))
+	if err := b.roll(ZSK, true); err != nil {
+		t.Errorf("an emergency: %v", err)
+	}
+
+	// The DS of a new KSK is not confirmed before the parent was asked for it.
+	if err := b.confirm(b.key("ksk").ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.roll(KSK, false); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	var fresh KeyStatus
+	for _, k := range b.status().Keys {
+		if k.Role == KSK && k.Use == "incoming" {
+			fresh = k
+		}
+	}
+	refusal(t, b.confirm(fresh.ID), zone.ErrConflict, "key", "not before")
+	b.tick(66 * time.Minute)
+	if err := b.confirm(fresh.ID); err != nil {
+		t.Errorf("once it is asked for: %v", err)
+	}
+}
+
+// With the servers of the parent in the policy, a confirmation is checked with them.
+func TestConfirmationsAreChecked(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:53")
+	b := newBench(t, func(s *zone.ZoneSpec) { s.Parent.Servers = []netip.AddrPort{server} })
+	ksk := b.key("ksk")
+	for what, says := range map[string][]ParentAnswer{
+		"silent":     {{Server: server, Err: errors.New("time-out")}},
+		"none":       {{Server: server}},
+		"another":    {{Server: server, DS: b.key("zsk").KeyRecord.DS()}},
+		"more":       {{Server: server, DS: append(ksk.KeyRecord.DS(), "\x00\x01\x0d\x02xx")}},
+		"one of two": {{Server: server, DS: ksk.KeyRecord.DS()}, {Server: server}},
+	} {
+		b.says = says
+		if err := b.confirm(ksk.ID); !errors.Is(err, zone.ErrConflict) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	b.says = []ParentAnswer{{Server: server, DS: ksk.KeyRecord.DS()}}
+	if err := b.confirm(ksk.ID); err != nil || b.status().DSSeen.IsZero() {
+		t.Errorf("confirmed: %v", err)
+	}
+}
+
+// A whole rollover of a ZSK, told as it goes; the old key can be brought back from the trash, and leaves it after its time.
+func TestRolloverIsToldAsItGoes(t *testing.T) {
+	b := newBench(t, nil)
+	first := b.key("zsk").ID
+	steps, err := b.manager.DryRun(b.apex, ZSK, false, b.at)
+	if err != nil || len(steps) < 5 || steps[0].Kind != StepGoal || steps[1].Kind != StepPublish {
+		t.Errorf("dry run %v, %v", steps, err)
+	}
+	if len(b.status().Keys) != 2 {
+		t.Error("the dry run has made a key")
+	}
+	if err := b.roll(ZSK, false); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	if k := b.key("incoming"); k.DNSKEY != Rumoured || k.RRSIG != Hidden {
+		t.Errorf("new key: DNSKEY %s, RRSIG %s", k.DNSKEY, k.RRSIG)
+	}
+	if s := b.status(); s.Until.IsZero() || s.Because == "" || len(s.Past) != 2 || len(s.Coming) < 3 {
+		t.Errorf("status %+v", s)
+	}
+	b.tick(65 * time.Minute)
+	if k := b.key("zsk"); k.ID == first || k.DNSKEY != Omnipresent || k.RRSIG != Rumoured {
+		t.Errorf("the key that signs: %+v", k)
+	}
+	b.tick(65 * time.Minute)
+	b.tick(65 * time.Minute)
+	if k := b.key("retired"); k.ID != first || k.DNSKEY != Hidden {
+		t.Errorf("the old key: %+v", k)
+	}
+	if err := b.manager.Restore(t.Context(), b.apex, first, b.at); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	if b.key("incoming").ID != first {
+		t.Error("the restored key does not come")
+	}
+}
+
+// Nothing moves while the clock is not synchronised, and what is asked for is refused.
+func TestUnsynchronisedClockHoldsEverything(t *testing.T) {
+	b := newBench(t, nil)
+	r := b.Read()
+	r.Synchronised = false
+	b.manager.Tick(t.Context(), r)
+	refusal(t, b.roll(ZSK, false), zone.ErrUnavailable, "keys", "not synchronised")
+	if b.status().Holding == "" {
+		t.Error("the status does not say so")
+	}
+}
+
+// A DS that nobody here has asked for is told.
+func TestUnknownDSAtTheParent(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:53")
+	b := newBench(t, func(s *zone.ZoneSpec) {
+		s.Parent = zone.ParentPolicy{Mode: zone.ParentCheck, Servers: []netip.AddrPort{server}}
+	})
+	b.says = []ParentAnswer{{Server: server, DS: []string{"\x00\x01\x0d\x02" + strings.Repeat("x", 32)}, TTL: 60}}
+	for range 4 {
+		b.tick(time.Hour)
+	}
+	if n := unknownIn(alive(b.store.chains[b.apex].DS, b.at)); n != 1 {
+		t.Errorf("%d unknown DS", n)
+	}
+	if !b.status().DSSeen.IsZero() {
+		t.Error("a DS of somebody else counts as ours")
+	}
+}
