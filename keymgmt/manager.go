@@ -254,7 +254,8 @@ func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
 }
 
 // judgeClock decides whether steps may be made. After the clock was set, times that were noted before mean something else;
-// everything that caches may have is then given its full time once more.
+// what was left of them by the monotonic clock is then left by the new time. At a start nothing is known but that it is not
+// earlier than what was noted last: what is left is then overestimated.
 func (m *Manager) judgeClock(ctx context.Context, r Reading) {
 	before := m.holding
 	m.holding = nil
@@ -263,8 +264,8 @@ func (m *Manager) judgeClock(ctx context.Context, r Reading) {
 	}
 	if expected, stepped := m.watch.compare(r, m.latest); stepped {
 		m.o.Metrics.clockSteps.Inc()
-		m.o.Log.Warn("the clock was set; all waiting times of the keys begin anew", "is", r.Wall, "expected", expected)
-		if err := m.restartTimes(ctx, r.Wall, expected); err != nil {
+		m.o.Log.Warn("the clock was set; all waiting times of the keys are moved with it", "is", r.Wall, "expected", expected)
+		if err := m.shiftTimes(ctx, r.Wall, expected); err != nil {
 			m.holding = err
 			m.watch.unsettled(expected)
 		}
@@ -288,8 +289,8 @@ func (m *Manager) latest() (t time.Time) {
 	return t
 }
 
-// restartTimes gives everything that caches may have had at the time that was expected its full time from now on.
-func (m *Manager) restartTimes(ctx context.Context, now, expected time.Time) error {
+// shiftTimes writes down anew how long caches may remember what they had at the time that was expected.
+func (m *Manager) shiftTimes(ctx context.Context, now, expected time.Time) error {
 	var errs []error
 	for z := range m.o.Store.View().Zones {
 		errs = append(errs, m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
@@ -297,7 +298,7 @@ func (m *Manager) restartTimes(ctx context.Context, now, expected time.Time) err
 			if !ok || in.Chain == nil {
 				return zone.Changes{}, nil
 			}
-			c := zone.Changes{Puts: []zone.Row{m.planner.on(in, now).restarted(expected)}}
+			c := zone.Changes{Puts: []zone.Row{m.planner.on(in, now).shifted(expected)}}
 			if later := in.Zone.Later(now.Sub(expected), expected); later != nil {
 				c.Puts = append(c.Puts, later)
 			} else {
@@ -309,21 +310,17 @@ func (m *Manager) restartTimes(ctx context.Context, now, expected time.Time) err
 	return errors.Join(errs...)
 }
 
-// restarted returns the chain as if what caches had at the time that was expected had been replaced now.
-func (p *plan) restarted(expected time.Time) *Chain {
+// shifted returns the chain with the time that was left to what caches had when the clock should have shown expected: as much
+// as that is left from now on.
+func (p *plan) shifted(expected time.Time) *Chain {
 	c := p.in.Chain.clone()
-	c.DS = restart(c.DS, expected, p.dsCached(p.in, p.now))
-	c.Keys = restart(c.Keys, expected, p.keysCached(p.in, p.now))
-	c.Signers = restart(c.Signers, expected, p.recordsCached(p.in, p.now))
-	return c
-}
-
-func restart(history []Version, expected, until time.Time) []Version {
-	h := alive(history, expected)
-	for i := range h {
-		if !h[i].Until.IsZero() {
-			h[i].Until = until
+	for _, history := range []*[]Version{&c.DS, &c.Keys, &c.Signers} {
+		*history = alive(*history, expected)
+		for i := range *history {
+			if v := &(*history)[i]; !v.Until.IsZero() {
+				v.Until = p.now.Add(v.Until.Sub(expected))
+			}
 		}
 	}
-	return h
+	return c
 }

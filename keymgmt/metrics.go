@@ -23,7 +23,7 @@ func NewMetrics() *Metrics {
 	return &Metrics{
 		steps:      counter("mxseal_key_steps_total", "Steps of rollovers that were made."),
 		failures:   counter("mxseal_key_step_failures_total", "Steps of rollovers that failed; they are tried again."),
-		clockSteps: counter("mxseal_key_clock_steps_total", "How often the clock was set; all waiting times of the keys began anew."),
+		clockSteps: counter("mxseal_key_clock_steps_total", "how often the clock was set."),
 		holding: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_key_holding",
 			Help: "1 while no key changes because the clock cannot be trusted."}),
 		keys:    gauge("mxseal_key_states", "Keys of a zone by role, and by what caches may hold of their records.", "zone", "role", "record", "state"),
