@@ -36,6 +36,7 @@ func (p *plan) roll(role Role, emergency bool) (*Step, error) {
 	case p.find(g.KSK).Place != PlaceHere:
 		return nil, refuse(zone.ErrConflict, "role", "the KSK is offline; keys are rolled in a ceremony")
 	}
+	settled = settled && !p.otherKeysWanted() // all keys are about to be replaced; one of them alone must not be
 	switch {
 	case settled && emergency:
 		return p.renew("an operator asks for it: an emergency", slot), nil
@@ -131,7 +132,7 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string, now ti
 			return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
 		case k.Retired.IsZero():
 			return nil, refuse(zone.ErrConflict, "key", "is not in the trash")
-		case !p.settledKSK() || !p.settledZSK():
+		case !p.settledKSK() || !p.settledZSK() || p.otherKeysWanted():
 			return nil, refuse(zone.ErrConflict, "key", "a rollover is on its way%s", p.earliest())
 		case k.Algorithm != p.in.Zone.Keys.Algorithm || (k.Role == CSK) != p.in.Zone.Keys.CSK:
 			return nil, refuse(zone.ErrConflict, "key", "is a %s %s, which the zone's policy does not ask for", k.Algorithm, k.Role)
