@@ -300,7 +300,7 @@ func (m memKeys) Status(apex zone.Name, now time.Time) (keymgmt.Status, bool) {
 // busy is refused.
 var busy = &zone.RefusedError{Kind: zone.ErrConflict, FieldError: zone.FieldError{Field: "role", Rule: "not before then"}}
 
-func (memKeys) Roll(_ context.Context, _ zone.Name, role keymgmt.Role, emergency bool, _ time.Time) error {
+func (memKeys) Roll(_ context.Context, _ zone.Name, role keymgmt.Role, emergency bool) error {
 	if role == keymgmt.ZSK && !emergency {
 		return busy
 	}
@@ -311,11 +311,11 @@ func (memKeys) DryRun(_ zone.Name, role keymgmt.Role, _ bool, now time.Time) ([]
 	return []keymgmt.Event{{At: now, Kind: keymgmt.StepGoal, Why: "roll " + string(role)}}, nil
 }
 
-func (m memKeys) ConfirmDS(_ context.Context, apex zone.Name, id string, _ time.Time) error {
+func (m memKeys) ConfirmDS(_ context.Context, apex zone.Name, id string) error {
 	return m.known(apex, id)
 }
 
-func (m memKeys) Restore(_ context.Context, apex zone.Name, id string, _ time.Time) error {
+func (m memKeys) Restore(_ context.Context, apex zone.Name, id string) error {
 	return m.known(apex, id)
 }
 

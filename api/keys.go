@@ -13,10 +13,10 @@ import (
 // KeyManager rolls keys. Safe for concurrent use; see keymgmt.Manager.
 type KeyManager interface {
 	Status(apex zone.Name, now time.Time) (keymgmt.Status, bool)
-	Roll(ctx context.Context, apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) error
+	Roll(ctx context.Context, apex zone.Name, role keymgmt.Role, emergency bool) error
 	DryRun(apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) ([]keymgmt.Event, error)
-	ConfirmDS(ctx context.Context, apex zone.Name, id string, now time.Time) error
-	Restore(ctx context.Context, apex zone.Name, id string, now time.Time) error
+	ConfirmDS(ctx context.Context, apex zone.Name, id string) error
+	Restore(ctx context.Context, apex zone.Name, id string) error
 	// Wake makes it look at the policies at once.
 	Wake()
 }
@@ -178,7 +178,7 @@ func (a *API) rollKey(c *call, body RollRequest) (answer[Rollover], error) {
 		steps, err := a.Keys.DryRun(z.Name, role, body.Emergency, c.now)
 		return answer[Rollover]{body: Rollover{showEvents(steps)}}, err
 	}
-	if err := a.Keys.Roll(c.ctx, z.Name, role, body.Emergency, c.now); err != nil {
+	if err := a.Keys.Roll(c.ctx, z.Name, role, body.Emergency); err != nil {
 		return answer[Rollover]{}, err
 	}
 	s, err := a.keyStatus(c)
@@ -194,12 +194,12 @@ func (a *API) restoreKey(c *call, _ nothing) (answer[KeyStatus], error) {
 }
 
 // changeKey does something with the key that the path names.
-func (a *API) changeKey(c *call, change func(ctx context.Context, apex zone.Name, id string, now time.Time) error) (answer[KeyStatus], error) {
+func (a *API) changeKey(c *call, change func(ctx context.Context, apex zone.Name, id string) error) (answer[KeyStatus], error) {
 	z, err := c.zone(a.Store.State())
 	if err != nil {
 		return answer[KeyStatus]{}, err
 	}
-	if err := change(c.ctx, z.Name, c.path("key"), c.now); err != nil {
+	if err := change(c.ctx, z.Name, c.path("key")); err != nil {
 		return answer[KeyStatus]{}, err
 	}
 	return a.getKeyStatus(c, nothing{})

@@ -134,7 +134,7 @@ func showZone(z *zone.Zone) Zone {
 		Signature: &SignaturePolicy{
 			Lifetime: durationText(z.Signature.Lifetime), Quantum: durationText(z.Signature.Quantum),
 			Backdate: durationText(z.Signature.Backdate), DNSKEYLifetime: durationText(z.Signature.DNSKEYLifetime),
-			DNSKEYStock: durationText(z.Signature.DNSKEYStock),
+			DNSKEYStock: durationText(z.Signature.Stock()),
 		},
 		Keys: &KeyPolicy{
 			Algorithm: new(z.Keys.Algorithm.String()), CSK: &z.Keys.CSK, StandbyKSK: &z.Keys.StandbyKSK,

@@ -241,11 +241,7 @@ func TestRolls(t *testing.T) {
 	w.settle(t)
 	for _, step := range rollSteps {
 		before := w.asked.Load()
-		for _, zone := range rolledZones {
-			if err := step.do(w.server, zone); err != nil {
-				t.Errorf("%s: %s: %v", step.name, zone, err)
-			}
-		}
+		w.begin(t, step)
 		w.settle(t)
 		t.Logf("%s: %d secure answers meanwhile", step.name, w.asked.Load()-before)
 	}
@@ -267,11 +263,7 @@ func TestRollsSurviveKills(t *testing.T) {
 	w.settle(t)
 	kills := 0
 	for _, step := range rollSteps {
-		for _, zone := range rolledZones {
-			if err := step.do(w.server, zone); err != nil {
-				t.Errorf("%s: %s: %v", step.name, zone, err)
-			}
-		}
+		w.begin(t, step)
 		for w.allSettled() != nil {
 			if w.steps(t) == 0 {
 				time.Sleep(interval)
@@ -334,6 +326,16 @@ func (w *rollWorld) serve(cache dnstest.Cache, server netip.Addr, name string, t
 		return
 	}
 	cache.Serve(time.Now(), dnstest.NewCached(dns.Type(typ).String(), m.Answer, m.Answer[0].Header().Ttl))
+}
+
+// begin does one thing in every zone.
+func (w *rollWorld) begin(t *testing.T, step step) {
+	t.Helper()
+	for _, zone := range rolledZones {
+		if err := step.do(w.server, zone); err != nil {
+			t.Errorf("%s: %s: %v", step.name, zone, err)
+		}
+	}
 }
 
 // steps counts the steps that the server has logged since it started.

@@ -78,8 +78,8 @@ func imagine(in Input, step *Step, now time.Time) Input {
 	}
 	in.Keys = slices.DeleteFunc(in.Keys, func(k *KeyRecord) bool { return slices.Contains(step.Purge, k.ID) })
 	if step.Resign {
-		lifetime := in.Zone.Signature.DNSKEYStock + seconds(c.Stock.TTL) + 24*time.Hour
-		c.Stock = Stock{TTL: c.Stock.TTL, Periods: []Period{{Start: now.Unix(), Expiration: now.Add(lifetime).Unix()}}}
+		lifetime := in.Zone.Signature.Stock() + seconds(c.Stock.TTL) + 24*time.Hour
+		c.Stock = Stock{TTL: c.Stock.TTL, Periods: []Period{{Start: now.Unix(), Inception: now.Unix(), Expiration: now.Add(lifetime).Unix()}}}
 	}
 	in.Chain = c
 	return in

@@ -1,7 +1,6 @@
 package keymgmt
 
 import (
-	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,7 +86,7 @@ func ordered(ids []string) []string {
 	return slices.Compact(ids)
 }
 
-// A DS at the parent whose key nobody here knows has an id too: the mark, its algorithm and its RDATA.
+// A DS at the parent whose key nobody here knows has an id too: the mark and its algorithm, all that matters of it.
 const unknownMark = "unknown:"
 
 func unknownID(ds string) string {
@@ -95,7 +94,7 @@ func unknownID(ds string) string {
 	if len(ds) > 2 {
 		algorithm = ds[2]
 	}
-	return unknownMark + strconv.Itoa(int(algorithm)) + ":" + hexText(ds)
+	return unknownMark + strconv.Itoa(int(algorithm))
 }
 
 // algorithmIn tells the algorithm of a key, also of an unknown one.
@@ -103,8 +102,7 @@ func algorithmIn(find func(id string) *KeyRecord, id string) zone.Algorithm {
 	if k := find(id); k != nil {
 		return k.Algorithm
 	}
-	if rest, ok := strings.CutPrefix(id, unknownMark); ok {
-		number, _, _ := strings.Cut(rest, ":")
+	if number, ok := strings.CutPrefix(id, unknownMark); ok {
 		if a, err := strconv.ParseUint(number, 10, 8); err == nil {
 			return zone.Algorithm(a)
 		}
@@ -130,5 +128,3 @@ func dsKeys(records []*KeyRecord, ds []string) []string {
 	}
 	return ordered(ids)
 }
-
-func hexText(s string) string { return hex.EncodeToString([]byte(s)) }

@@ -94,6 +94,11 @@ func (m *Manager) Wake() {
 // Tick makes all steps of all zones that are due, and returns how long nothing more will be.
 func (m *Manager) Tick(ctx context.Context, r Reading) time.Duration {
 	m.lookAtParents(ctx, r.Wall)
+	return m.CatchUp(ctx, r)
+}
+
+// CatchUp is Tick without asking anybody: a server that starts does not wait for the servers of a parent.
+func (m *Manager) CatchUp(ctx context.Context, r Reading) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.judgeClock(ctx, r)
@@ -129,7 +134,7 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 		var step *Step
 		var err error
 		if step, p, err = m.advance(ctx, z.Name, sighting); err != nil {
-			m.fail(z.Name, err)
+			m.fail(ctx, z.Name, err)
 			return min(pause, retryAfter)
 		}
 		if step == nil {
@@ -152,7 +157,10 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 // retryAfter is the pause after a failure that was not ours, of a disk or of a token.
 const retryAfter = 5 * time.Second
 
-func (m *Manager) fail(apex zone.Name, err error) {
+func (m *Manager) fail(ctx context.Context, apex zone.Name, err error) {
+	if ctx.Err() != nil {
+		return // we are being stopped
+	}
 	if before := m.failing[apex]; before == nil || before.Error() != err.Error() {
 		m.o.Log.Error("a step of the keys has failed; it will be tried again", "zone", apex, "error", err)
 	}
@@ -176,7 +184,7 @@ func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting
 			return zone.Changes{}, nil
 		}
 		if m.holding != nil && step.Kind != StepAdopt {
-			if step = p.restock(); step == nil {
+			if step = p.resign(); step == nil {
 				return zone.Changes{}, nil
 			}
 		}

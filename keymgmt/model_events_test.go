@@ -19,12 +19,12 @@ func (w *world) event() {
 		w.changePolicy(at)
 	case n < 6:
 		w.note("an operator rolls")
-		w.roll([]Role{KSK, ZSK}[w.random.IntN(2)], false, at)
+		w.roll([]Role{KSK, ZSK}[w.random.IntN(2)], false)
 	case n < 9:
 		w.note("an emergency")
-		w.roll([]Role{KSK, ZSK}[w.random.IntN(2)], true, at)
+		w.roll([]Role{KSK, ZSK}[w.random.IntN(2)], true)
 	case n < 10:
-		w.restore(at)
+		w.restore()
 	case n < 13:
 		w.note("a crash")
 		w.start()
@@ -35,7 +35,7 @@ func (w *world) event() {
 		w.setClock()
 	default:
 		w.store.crash = func() { panic(errCrash) }
-		w.crashing(func() { w.roll(ZSK, true, at) })
+		w.crashing(func() { w.roll(ZSK, true) })
 		w.store.crash = func() {}
 		w.note("a crash before a commit")
 		w.start()
@@ -83,19 +83,19 @@ func (w *world) changePolicy(at time.Time) {
 	}
 }
 
-func (w *world) roll(role Role, emergency bool, at time.Time) {
-	err := w.manager.Roll(context.Background(), w.apex, role, emergency, at)
+func (w *world) roll(role Role, emergency bool) {
+	err := w.manager.Roll(context.Background(), w.apex, role, emergency)
 	if err != nil && !errors.Is(err, zone.ErrConflict) && !errors.Is(err, zone.ErrUnavailable) {
 		w.must(err)
 	}
 }
 
 // restore brings some key back from the trash.
-func (w *world) restore(at time.Time) {
+func (w *world) restore() {
 	for _, k := range w.store.Keys(w.apex) {
 		if !k.Retired.IsZero() {
 			w.note("restore %s", k)
-			if err := w.manager.Restore(context.Background(), w.apex, k.ID, at); err != nil && !errors.Is(err, zone.ErrConflict) && !errors.Is(err, zone.ErrUnavailable) {
+			if err := w.manager.Restore(context.Background(), w.apex, k.ID); err != nil && !errors.Is(err, zone.ErrConflict) && !errors.Is(err, zone.ErrUnavailable) {
 				w.must(err)
 			}
 			return

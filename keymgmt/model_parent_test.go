@@ -121,7 +121,7 @@ func (p *parent) confirm() {
 		return
 	}
 	for _, id := range last(c.DS).Keys {
-		err := w.manager.ConfirmDS(context.Background(), w.apex, id, w.now.Add(w.offset))
+		err := w.manager.ConfirmDS(context.Background(), w.apex, id)
 		if err != nil && !errors.Is(err, zone.ErrUnavailable) {
 			w.must(err)
 		}

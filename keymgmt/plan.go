@@ -58,6 +58,9 @@ const (
 // trashRetention is how long retired keys can be brought back.
 const trashRetention = 30 * 24 * time.Hour
 
+// maxVersions bounds what a parent can make us remember by serving ever other DS RRsets. No parent in its senses comes near.
+const maxVersions = 64
+
 // planner decides on steps. Its fields are what makes them safe; tests take one away and see that it is missed.
 type planner struct {
 	keysCached    func(in Input, now time.Time) time.Time // when the last cache has forgotten the DNSKEY RRset that is replaced at now
@@ -170,7 +173,7 @@ func (p *plan) seeDS() *Step {
 	c := p.in.Chain.clone()
 	changed := false
 	for _, set := range s.Sets { // what nobody has asked for may be in caches too
-		if now := alive(c.DS, p.now); !slices.ContainsFunc(now, func(v Version) bool { return v.same(set) }) {
+		if now := alive(c.DS, p.now); len(now) < maxVersions && !slices.ContainsFunc(now, func(v Version) bool { return v.same(set) }) {
 			c.DS = slices.Insert(now, len(now)-1, Version{Keys: set, Since: p.now})
 			changed = true
 		}
@@ -197,7 +200,7 @@ func (p *plan) seeOwn() *Step {
 		v := &c.DS[i]
 		switch {
 		case i == len(c.DS)-1:
-			seen = v.Seen.IsZero()
+			seen = seen || v.Seen.IsZero()
 			v.Seen = later(v.Seen, v.Since)
 		case v.Until.IsZero():
 			v.Until, seen = p.dsCached(p.in, p.now), true
@@ -331,20 +334,31 @@ func (p *plan) purge() *Step {
 	return &Step{Kind: StepPurge, Why: "the retention time of " + p.names(ids) + " is over", Chain: p.in.Chain.clone(), Purge: ids}
 }
 
-// restock has the key sets signed for a further while when half of the stock is used up, or when the policy has changed.
+// restock has the key sets signed for a further while when half of the stock is used up, when there is nothing in it for the
+// present time (the clock was wrong when it was made), or when the policy has another TTL for them.
 func (p *plan) restock() *Step {
-	stock, policy := p.in.Chain.Stock, p.in.Zone.Signature
-	due := stock.End().Add(-policy.DNSKEYStock / 2)
-	if stock.TTL == p.in.Zone.TTL.DNSKEY && due.After(p.now) {
-		p.at(due)
+	if s := p.resign(); s != nil {
+		return s
+	}
+	ttl := p.in.Zone.TTL.DNSKEY
+	if p.in.Chain.Stock.TTL == ttl {
 		return nil
 	}
 	c := p.in.Chain.clone()
-	if stock.TTL != p.in.Zone.TTL.DNSKEY { // caches keep the one with the other TTL
-		c.Stock.TTL = p.in.Zone.TTL.DNSKEY
-		c.Keys = replace(c.Keys, last(c.Keys).Keys, p.now, p.keysCached(p.in, p.now))
+	c.Stock.TTL = ttl
+	c.Keys = replace(c.Keys, last(c.Keys).Keys, p.now, p.keysCached(p.in, p.now)) // caches keep the one with the other TTL
+	return &Step{Kind: StepRestock, Why: "the key sets get another TTL", Chain: c, Resign: true}
+}
+
+// resign is restock without a change of what is served: nothing has to be waited for, and the clock may be wrong.
+func (p *plan) resign() *Step {
+	stock := &p.in.Chain.Stock
+	due := stock.End().Add(-p.in.Zone.Signature.Stock() / 2)
+	if due.After(p.now) && stock.at(p.now) != nil {
+		p.at(due)
+		return nil
 	}
-	return &Step{Kind: StepRestock, Why: "the key sets are signed for the time to come", Chain: c, Resign: true}
+	return &Step{Kind: StepRestock, Why: "the key sets are signed for the time to come", Chain: p.in.Chain.clone(), Resign: true}
 }
 
 // imaginedTag stands for the tag of a key that is not made yet.

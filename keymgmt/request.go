@@ -17,8 +17,8 @@ func refuse(kind error, field, rule string, args ...any) error {
 // Roll begins the rollover of a role now: "ksk" or "zsk"; of a CSK either means both. While one of the same role is on its
 // way it is refused, unless it is an emergency: then it begins as soon as that one has ended. The safe intervals are kept in
 // an emergency too: an answer that is bogus helps nobody.
-func (m *Manager) Roll(ctx context.Context, apex zone.Name, role Role, emergency bool, now time.Time) error {
-	return m.request(ctx, apex, now, func(p *plan) (*Step, error) { return p.roll(role, emergency) })
+func (m *Manager) Roll(ctx context.Context, apex zone.Name, role Role, emergency bool) error {
+	return m.request(ctx, apex, func(p *plan) (*Step, error) { return p.roll(role, emergency) })
 }
 
 // roll checks a request for a rollover, and plans its first step.
@@ -69,11 +69,11 @@ func (p *plan) earliest() string {
 // ConfirmDS notes what an operator says: that all servers of the parent have the DS of a key, and none that is not wanted. When
 // it is said of every key of the DS RRset that is wanted, the rollover goes on. Where the zone's policy names the servers
 // they are asked, and have to say so too.
-func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, id string, now time.Time) error {
+func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, id string) error {
 	if err := m.checkConfirmation(ctx, apex, id); err != nil {
 		return err
 	}
-	return m.request(ctx, apex, now, func(p *plan) (*Step, error) {
+	return m.request(ctx, apex, func(p *plan) (*Step, error) {
 		wanted, err := p.confirmable(id)
 		if err != nil {
 			return nil, err
@@ -124,8 +124,8 @@ func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name, id stri
 }
 
 // Restore takes a key out of the trash: it becomes the goal of its role, as a new key does in a rollover.
-func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string, now time.Time) error {
-	return m.request(ctx, apex, now, func(p *plan) (*Step, error) {
+func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error {
+	return m.request(ctx, apex, func(p *plan) (*Step, error) {
 		k := p.find(id)
 		switch {
 		case k == nil:
@@ -144,7 +144,7 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string, now ti
 }
 
 // request makes a step that somebody asks for, and then all that follow from it at once.
-func (m *Manager) request(ctx context.Context, apex zone.Name, now time.Time, make func(p *plan) (*Step, error)) error {
+func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.holding != nil {
@@ -158,7 +158,7 @@ func (m *Manager) request(ctx context.Context, apex zone.Name, now time.Time, ma
 		if !ok || in.Chain == nil {
 			return zone.Changes{}, refuse(zone.ErrConflict, "zone", "the zone is being deleted, or has no keys")
 		}
-		p := m.planner.on(in, now)
+		p := m.planner.on(in, m.o.Clock.Read().Wall)
 		step, err := make(p)
 		if err != nil || step == nil {
 			return zone.Changes{}, err

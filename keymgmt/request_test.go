@@ -76,11 +76,11 @@ func (b *bench) key(use string) KeyStatus {
 }
 
 func (b *bench) roll(role Role, emergency bool) error {
-	return b.manager.Roll(b.t.Context(), b.apex, role, emergency, b.at)
+	return b.manager.Roll(b.t.Context(), b.apex, role, emergency)
 }
 
 func (b *bench) confirm(id string) error {
-	return b.manager.ConfirmDS(b.t.Context(), b.apex, id, b.at)
+	return b.manager.ConfirmDS(b.t.Context(), b.apex, id)
 }
 
 // refusal checks that an error is of a kind, about a field, and says something.
@@ -96,10 +96,10 @@ func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
 	b := newBench(t, nil)
 	refusal(t, b.roll("boss", false), zone.ErrInvalid, "role", "ksk or zsk")
 	refusal(t, b.roll(CSK, false), zone.ErrInvalid, "role", "has no CSK")
-	refusal(t, b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false, b.at), zone.ErrNotFound, "zone", "no zone")
+	refusal(t, b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false), zone.ErrNotFound, "zone", "no zone")
 	refusal(t, b.confirm("nope"), zone.ErrNotFound, "key", "no key")
 	refusal(t, b.confirm(b.key("zsk").ID), zone.ErrInvalid, "key", "has no DS")
-	refusal(t, b.manager.Restore(t.Context(), b.apex, b.key("zsk").ID, b.at), zone.ErrConflict, "key", "not in the trash")
+	refusal(t, b.manager.Restore(t.Context(), b.apex, b.key("zsk").ID), zone.ErrConflict, "key", "not in the trash")
 
 	// A second rollover has to wait for the first; the refusal says until when: the DNSKEY TTL and the propagation delay.
 	if err := b.roll(ZSK, false); err != nil {
@@ -185,7 +185,7 @@ func TestRolloverIsToldAsItGoes(t *testing.T) {
 	if k := b.key("retired"); k.ID != first || k.DNSKEY != Hidden {
 		t.Errorf("the old key: %+v", k)
 	}
-	if err := b.manager.Restore(t.Context(), b.apex, first, b.at); err != nil {
+	if err := b.manager.Restore(t.Context(), b.apex, first); err != nil {
 		t.Fatal(err)
 	}
 	b.tick(0)
@@ -222,4 +222,105 @@ func TestUnknownDSAtTheParent(t *testing.T) {
 	if !b.status().DSSeen.IsZero() {
 		t.Error("a DS of somebody else counts as ours")
 	}
+}
+
+// Key sets that were signed while the clock was a month ahead are not served when it is right again, but signed anew.
+func TestStockOfAWrongClockIsNotServed(t *testing.T) {
+	b := newBench(t, nil)
+	right := b.at
+	b.tick(30 * 24 * time.Hour) // the stock is signed from there on
+	if b.store.chains[b.apex].Stock.at(right) != nil {
+		t.Error("signatures that begin in a month are served")
+	}
+	b.at = right.Add(time.Minute)
+	b.tick(0)
+	if p := b.store.chains[b.apex].Stock.at(b.at); p == nil || p.Inception > b.at.Unix() {
+		t.Errorf("the key sets are not signed anew: %+v", p)
+	}
+}
+
+// While the clock is not to be trusted the key sets are still signed ahead, and nothing else of them changes.
+func TestHoldingSignsAheadAndNothingElse(t *testing.T) {
+	b := newBench(t, nil)
+	spec := b.store.zones[b.apex].ZoneSpec
+	spec.TTL.DNSKEY = 60
+	if err := b.store.put(b.apex, spec, b.at); err != nil {
+		t.Fatal(err)
+	}
+	end := b.store.chains[b.apex].Stock.End()
+	b.at = b.at.Add(10 * 24 * time.Hour)
+	r := b.Read()
+	r.Synchronised = false
+	b.manager.Tick(t.Context(), r)
+	stock := b.store.chains[b.apex].Stock
+	if !stock.End().After(end) || stock.TTL != 3600 {
+		t.Errorf("signed until %s, before until %s; TTL %d", stock.End(), end, stock.TTL)
+	}
+	b.tick(time.Hour)
+	if stock := b.store.chains[b.apex].Stock; stock.TTL != 60 {
+		t.Errorf("TTL %d when the clock is right again", stock.TTL)
+	}
+}
+
+// A parent that always says something else does not make us remember it all.
+func TestParentCannotFillTheChain(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:53")
+	b := newBench(t, func(s *zone.ZoneSpec) {
+		s.Parent = zone.ParentPolicy{Mode: zone.ParentCheck, Servers: []netip.AddrPort{server}}
+	})
+	for i := range 300 {
+		b.says = []ParentAnswer{{Server: server, DS: []string{"\x00\x01" + string([]byte{byte(i), 2}) + strings.Repeat("x", 32)}}}
+		b.tick(time.Hour)
+	}
+	if n := len(b.store.chains[b.apex].DS); n > maxVersions {
+		t.Errorf("%d DS RRsets are remembered", n)
+	}
+}
+
+// A parent that comes to this server has what it is asked for, whatever the one before had; a zone that starts asks nobody.
+func TestParentComesToThisServer(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:53")
+	b := newBench(t, func(s *zone.ZoneSpec) {
+		s.Parent = zone.ParentPolicy{Mode: zone.ParentCheck, Servers: []netip.AddrPort{server}}
+	})
+	b.says = []ParentAnswer{{Server: server, DS: b.key("ksk").KeyRecord.DS()}}
+	for range agreements {
+		b.tick(time.Hour)
+	}
+	b.says = []ParentAnswer{{Server: server, DS: []string{"\x00\x01\x0d\x02" + strings.Repeat("x", 32)}}}
+	b.tick(2 * time.Hour)
+	above := zone.DefaultZoneSpec(zone.MustParseName("test."))
+	above.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
+	b.store.zones[zone.MustParseName("test.")] = &zone.Zone{Name: zone.MustParseName("test."), ID: "above", ZoneSpec: above, Revision: 1}
+	b.says = nil
+	b.tick(time.Hour)
+	for range 2 {
+		b.tick(48 * time.Hour)
+	}
+	if ds := alive(b.store.chains[b.apex].DS, b.at); len(ds) != 1 || ds[0].Seen.IsZero() {
+		t.Errorf("DS RRsets %+v", ds)
+	}
+	asked := 0
+	m := NewManager(Options{Store: b.store, Vault: b.store.vault, Clock: b, Parents: countingParents{&asked}, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
+	delete(b.store.zones, zone.MustParseName("test."))
+	m.CatchUp(t.Context(), b.Read())
+	if asked != 0 {
+		t.Error("the start waits for the servers of the parent")
+	}
+	m.Tick(t.Context(), b.Read())
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+// countingParents counts how often it is asked.
+type countingParents struct{ asked *int }
+
+func (c countingParents) AskDS(context.Context, zone.Name, []netip.AddrPort) []ParentAnswer {
+	*c.asked++
+	return nil
+}
+
+func (countingParents) Notify(context.Context, zone.Name, []netip.AddrPort) (string, error) {
+	return "", nil
 }

@@ -21,6 +21,7 @@ type Stock struct {
 // each KSK and CSK in the DNSKEY RRset, in the order of their ids.
 type Period struct {
 	Start      int64    `json:"start"`
+	Inception  int64    `json:"inception"`
 	Expiration int64    `json:"expiration"`
 	DNSKEY     [][]byte `json:"dnskey"`
 	CDS        [][]byte `json:"cds"`
@@ -47,12 +48,14 @@ func (p *Period) of(t zone.Type) *[][]byte {
 }
 
 // at returns the youngest period that has begun and whose signatures outlive the TTL and the reserve; nil if there is none.
-// The first one may be used before it begins: a clock that has been set back would leave nothing to serve.
+// The first one may be used before it begins, though not before its inception: a clock that has been set back a little would
+// leave nothing to serve.
 func (s *Stock) at(now time.Time) *Period {
 	for i := len(s.Periods) - 1; i >= 0; i-- {
 		p := &s.Periods[i]
 		w := rrsig.Window{Expiration: p.Expiration}
-		if (i == 0 || p.Start <= now.Unix()) && w.Outlives(s.TTL, now) {
+		begun := p.Start <= now.Unix() || i == 0 && p.Inception <= now.Unix()
+		if begun && w.Outlives(s.TTL, now) {
 			return p
 		}
 	}
@@ -123,10 +126,10 @@ func (v *Vault) SignAhead(z *zone.Zone, c *Chain, records []*KeyRecord, now time
 			return Stock{}, fmt.Errorf("%s: %w", k, err)
 		}
 	}
-	end := now.Add(z.Signature.DNSKEYStock)
+	end := now.Add(z.Signature.Stock())
 	for at := now; ; at = at.Add(z.Signature.DNSKEYQuantum()) {
 		w := rrsig.Ahead(z.Signature, at)
-		p := Period{Start: w.Start, Expiration: w.Expiration}
+		p := Period{Start: w.Start, Inception: w.Inception, Expiration: w.Expiration}
 		for _, set := range sets {
 			sigs, err := signWith(z.Name, set, w, keys, signs)
 			if err != nil {
@@ -171,8 +174,8 @@ func (s *Stock) verify(apex zone.Name, sets []zone.RRset, keys []*KeyRecord) err
 			for j, k := range keys {
 				check := func(data, signature []byte) error { return Verify(k.Algorithm, k.PublicKey, data, signature) }
 				err := rrsig.Verify(apex, k.Algorithm, k.KeyTag, set, string(sigs[j]), time.Unix(p.Start, 0), check)
-				if err == nil && !rrsig.Time(rrsig.Expiration(sigs[j]), time.Unix(p.Start, 0)).Equal(time.Unix(p.Expiration, 0)) {
-					err = errors.New("it expires at another time than is recorded")
+				if err == nil && !p.isPeriodOf(sigs[j]) {
+					err = errors.New("it is valid at other times than are recorded")
 				}
 				if err != nil {
 					return fmt.Errorf("%w: %s by %s: %w", errStock, set.Type(), k, err)
@@ -181,6 +184,12 @@ func (s *Stock) verify(apex zone.Name, sets []zone.RRset, keys []*KeyRecord) err
 		}
 	}
 	return nil
+}
+
+// isPeriodOf reports whether RRSIG RDATA is valid in the period.
+func (p *Period) isPeriodOf(rdata []byte) bool {
+	inception, expiration := rrsig.Validity(rdata, time.Unix(p.Start, 0))
+	return inception.Unix() == p.Inception && expiration.Unix() == p.Expiration
 }
 
 // finder looks keys up by their ids.

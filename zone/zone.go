@@ -14,6 +14,7 @@ const (
 	SignatureReserve = time.Hour
 	minBackdate      = time.Hour
 	maxLifetime      = 30 * 24 * time.Hour
+	defaultStock     = 14 * 24 * time.Hour
 	maxStock         = 100 * 24 * time.Hour
 	maxTTL           = 86400
 	maxNameservers   = 13
@@ -46,6 +47,15 @@ type SignaturePolicy struct {
 	Backdate       time.Duration `json:"backdate"`        // inception lies this long before the start
 	DNSKEYLifetime time.Duration `json:"dnskey_lifetime"` // of DNSKEY, CDS and CDNSKEY signatures
 	DNSKEYStock    time.Duration `json:"dnskey_stock"`    // for how long those are made ahead
+}
+
+// Stock is for how long DNSKEY, CDS and CDNSKEY signatures are made ahead. Zones that were written before there was a setting
+// have the default.
+func (p SignaturePolicy) Stock() time.Duration {
+	if p.DNSKEYStock == 0 {
+		return defaultStock
+	}
+	return p.DNSKEYStock
 }
 
 // DNSKEYQuantum is the distance between two windows of DNSKEY, CDS and CDNSKEY signatures.
@@ -146,7 +156,7 @@ func DefaultZoneSpec(apex Name) ZoneSpec {
 		TTL:        TTLs{Host: 300, Negative: 60, DNSKEY: 3600, NS: 3600},
 		Signature: SignaturePolicy{
 			Lifetime: 8 * time.Hour, Quantum: time.Hour, Backdate: time.Hour, DNSKEYLifetime: 48 * time.Hour,
-			DNSKEYStock: 14 * 24 * time.Hour,
+			DNSKEYStock: defaultStock,
 		},
 		Keys: KeyPolicy{
 			Algorithm: ECDSAP256SHA256, ZSKLifetime: 720 * time.Hour, KSKLifetime: 8760 * time.Hour,

@@ -162,7 +162,7 @@ func (n *node) load(ctx context.Context) error {
 	n.registry.MustRegister(km.Collectors()...)
 	clock := newSystemClock(n.cfg.Keys.TrustClock)
 	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: parentServers{}, Log: n.log, Metrics: km})
-	n.keys.Tick(ctx, clock.Read())
+	n.keys.CatchUp(ctx, clock.Read())
 	n.state.Store(s)
 	return nil
 }

@@ -19,7 +19,6 @@ func allowed() map[string][]string {
 		"internal/rrsig":   {"zone"},
 		"keymgmt":          {"zone", "internal/rrsig"},
 		"keymgmt/parent":   {"zone"},
-		"keymgmt/hsm":      {"zone"},
 		"signer":           {"zone", "keymgmt", "internal/rrsig"},
 		"store":            {"zone", "keymgmt"},
 		"store/bolt":       {"zone", "keymgmt", "store"},

@@ -2,6 +2,7 @@ package rrsig
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/mxseal/mxseal/zone"
 )
@@ -64,7 +65,7 @@ func AppendRecords(b []byte, set zone.RRset) []byte {
 	return b
 }
 
-// Expiration returns the expiration field of RRSIG RDATA, which has at least its fixed part; see [Time].
-func Expiration[T []byte | string](rdata T) uint32 {
-	return binary.BigEndian.Uint32([]byte(rdata[AtExpiration:AtInception]))
+// Validity returns inception and expiration of RRSIG RDATA, which has at least its fixed part; see [Time].
+func Validity(rdata []byte, now time.Time) (inception, expiration time.Time) {
+	return Time(binary.BigEndian.Uint32(rdata[AtInception:]), now), Time(binary.BigEndian.Uint32(rdata[AtExpiration:]), now)
 }

@@ -27,8 +27,7 @@ func Verify(apex zone.Name, algorithm zone.Algorithm, tag uint16, set zone.RRset
 		binary.BigEndian.Uint16(field[AtKeyTag:]) != tag {
 		return errMalformed
 	}
-	inception := Time(binary.BigEndian.Uint32(field[AtInception:]), now)
-	expiration := Time(binary.BigEndian.Uint32(field[AtExpiration:]), now)
+	inception, expiration := Validity(field, now)
 	if now.Before(inception) || now.After(expiration) {
 		return ErrPeriod
 	}
