@@ -15,6 +15,7 @@ build:
 
 test: packages
 	go test -race -timeout 30m ./...
+	go test -race -tags pkcs11 ./keymgmt/hsm
 	$(MAKE) --no-print-directory fuzz
 
 packages:
@@ -38,6 +39,7 @@ soak:
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags pkcs11 ./keymgmt/hsm ./cmd/mxseal
 	go tool staticcheck ./...
 	@go tool govulncheck ./...; case $$? in \
 		0) ;; \

@@ -45,8 +45,10 @@ type Store interface {
 
 // Vault makes what only the key-encryption key can make. Safe for concurrent use.
 type Vault interface {
+	// CheckPolicy refuses a policy that needs a token where there is none.
+	CheckPolicy(p zone.KeyPolicy) error
 	// NewZone returns the keys of a zone that has none yet, and the chain that publishes them.
-	NewZone(z *zone.Zone, existing []*keymgmt.KeyRecord, now time.Time) (keymgmt.ZoneKeys, error)
+	NewZone(z *zone.Zone, given []keymgmt.GivenKey, existing []*keymgmt.KeyRecord, now time.Time) (keymgmt.ZoneKeys, error)
 	// NewToken makes a token; a zero time means that it never expires. The secret is not kept anywhere.
 	NewToken(scope keymgmt.Scope, description string, expires, now time.Time) (secret string, t *keymgmt.Token, err error)
 	// CheckToken returns nil if secret is that of t and t has not expired. It takes the same time for every
@@ -97,6 +99,7 @@ func New(o Options) (*API, error) {
 	a.huma = humago.New(a.mux, openAPIConfig(o.Version))
 	a.zoneRoutes()
 	a.keyRoutes()
+	a.keyPlaceRoutes()
 	a.poolRoutes()
 	a.tenantRoutes()
 	a.domainRoutes()

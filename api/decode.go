@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -75,7 +76,7 @@ func (d *decoder) value(field string, depth int, v reflect.Value) error {
 		}
 		return d.object(field, depth+1, v)
 	case delim == '[':
-		if v.Kind() != reflect.Slice {
+		if v.Kind() != reflect.Slice || isOctets(v) {
 			v = d.mismatch(field, v)
 		}
 		return d.array(field, depth+1, v)
@@ -94,9 +95,14 @@ func (d *decoder) mismatch(field string, v reflect.Value) reflect.Value {
 
 func nameOfKind(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Int64:
+		return "a whole number"
 	case reflect.Struct:
 		return "an object"
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return "base64"
+		}
 		return "an array"
 	case reflect.Bool:
 		return "true or false"
@@ -169,6 +175,11 @@ func (d *decoder) array(field string, depth int, v reflect.Value) error {
 	return err
 }
 
+// isOctets reports whether a value is written in base64, as encoding/json does it.
+func isOctets(v reflect.Value) bool {
+	return v.IsValid() && v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8
+}
+
 func (d *decoder) scalar(field string, tok json.Token, v reflect.Value) {
 	switch s := tok.(type) {
 	case string:
@@ -180,6 +191,12 @@ func (d *decoder) scalar(field string, tok json.Token, v reflect.Value) {
 			v.SetString(s)
 			return
 		}
+		if isOctets(v) {
+			if b, err := base64.StdEncoding.DecodeString(s); err == nil {
+				v.SetBytes(b)
+				return
+			}
+		}
 	case bool:
 		if v.Kind() == reflect.Bool {
 			v.SetBool(s)
@@ -189,6 +206,12 @@ func (d *decoder) scalar(field string, tok json.Token, v reflect.Value) {
 		if v.IsValid() && v.CanUint() {
 			if n, err := strconv.ParseUint(s.String(), 10, v.Type().Bits()); err == nil {
 				v.SetUint(n)
+				return
+			}
+		}
+		if v.IsValid() && v.CanInt() {
+			if n, err := strconv.ParseInt(s.String(), 10, 64); err == nil {
+				v.SetInt(n)
 				return
 			}
 		}

@@ -17,6 +17,10 @@ type KeyManager interface {
 	DryRun(apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) ([]keymgmt.Event, error)
 	ConfirmDS(ctx context.Context, apex zone.Name, id string) error
 	Restore(ctx context.Context, apex zone.Name, id string) error
+	Add(ctx context.Context, apex zone.Name, dnskey string, place keymgmt.Place) error
+	Remove(ctx context.Context, apex zone.Name, id string) error
+	ExportRequest(ctx context.Context, apex zone.Name, ahead time.Duration) (*keymgmt.Request, error)
+	ImportResponse(ctx context.Context, apex zone.Name, r *keymgmt.Response) error
 	// Wake makes it look at the policies at once.
 	Wake()
 }
@@ -39,7 +43,8 @@ type Key struct {
 	Flags     uint16     `json:"flags"`
 	PublicKey string     `json:"public_key" doc:"base64, as in the DNSKEY record"`
 	Created   time.Time  `json:"created"`
-	Use       string     `json:"use" doc:"its role while it has it; else incoming, outgoing, standby, foreign or retired"`
+	Place     string     `json:"place" doc:"where the private part is: sealed, pkcs11, offline or foreign"`
+	Use       string     `json:"use" doc:"its role while it has it; else incoming, outgoing, standby, reserve, foreign or retired"`
 	DNSKEY    string     `json:"dnskey,omitempty" doc:"what caches may hold of its DNSKEY record: hidden, rumoured, omnipresent or unretentive"`
 	RRSIG     string     `json:"rrsig,omitempty" doc:"the same of its signatures of records"`
 	DS        string     `json:"ds,omitempty" doc:"the same of its DS records"`
@@ -50,7 +55,7 @@ type Key struct {
 // KeyEvent is a step of a rollover.
 type KeyEvent struct {
 	At    time.Time `json:"at"`
-	Kind  string    `json:"kind" doc:"adopt, start, publish, sign, ask-ds, see-ds, retire, purge or restock"`
+	Kind  string    `json:"kind" doc:"adopt, start, publish, sign, ask-ds, see-ds, retire, purge, restock, reserve or ceremony"`
 	Why   string    `json:"why"`
 	Waits bool      `json:"waits,omitempty" doc:"the time depends on the parent; this is the earliest"`
 }
@@ -209,7 +214,7 @@ func showKeys(s keymgmt.Status) []Key {
 	out := make([]Key, len(s.Keys))
 	for i, k := range s.Keys {
 		out[i] = Key{ID: k.ID, Role: string(k.Role), Algorithm: k.Algorithm.String(), KeyTag: k.KeyTag,
-			Flags: k.Flags, PublicKey: base64.StdEncoding.EncodeToString(k.PublicKey), Created: k.Created,
+			Flags: k.Flags, PublicKey: base64.StdEncoding.EncodeToString(k.PublicKey), Created: k.Created, Place: showPlace(k.Place),
 			Use: k.Use, DNSKEY: string(k.DNSKEY), RRSIG: string(k.RRSIG), DS: string(k.DS), Since: k.Since, Retired: unlessZero(k.Retired)}
 	}
 	return out
@@ -239,6 +244,17 @@ func showKeyStatus(s keymgmt.Status) KeyStatus {
 	}
 	return out
 }
+
+// showPlace names the place of a private key.
+func showPlace(p keymgmt.Place) string {
+	if p == keymgmt.PlaceHere {
+		return sealed
+	}
+	return string(p)
+}
+
+// sealed is how the API calls the place that has no name inside.
+const sealed = "sealed"
 
 // unlessZero leaves a time out of JSON that is not known.
 func unlessZero(t time.Time) *time.Time {

@@ -58,13 +58,17 @@ func (p *parser) addresses(field string, texts []string) []netip.Addr {
 func (p *parser) addrPorts(field string, texts []string) []netip.AddrPort {
 	var addrs []netip.AddrPort
 	for i, text := range texts {
-		a, err := netip.ParseAddrPort(text)
-		if err != nil || a.Port() == 0 {
-			p.report(index(field, i), "must be address:port, such as 203.0.113.1:53 or [2001:db8::1]:53")
-		}
-		addrs = append(addrs, a)
+		addrs = append(addrs, p.addrPort(index(field, i), text))
 	}
 	return addrs
+}
+
+func (p *parser) addrPort(field, text string) netip.AddrPort {
+	a, err := netip.ParseAddrPort(text)
+	if err != nil || a.Port() == 0 {
+		p.report(field, "must be address:port, such as 203.0.113.1:53 or [2001:db8::1]:53")
+	}
+	return a
 }
 
 func (p *parser) hex(field, text string) []byte {

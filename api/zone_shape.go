@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -17,12 +18,19 @@ type ZoneSpec struct {
 	Parent      *ParentPolicy    `json:"parent,omitempty"`
 	DrainPool   string           `json:"drain_pool,omitempty" doc:"pool that serves suspended tenants; without one, tenants cannot be suspended"`
 	Accepting   *bool            `json:"accepting,omitempty" doc:"whether tenants without a zone may be placed here; default true"`
+	ImportKeys  []GivenKey       `json:"import_keys,omitempty" doc:"keys that another server has signed the zone with, all of them; only when the zone is created; never shown"`
 }
 
 // Nameserver is a name server of a zone.
 type Nameserver struct {
 	Name      string   `json:"name"`
 	Addresses []string `json:"addresses,omitempty" doc:"for names inside the zone, and only for them"`
+}
+
+// GivenKey is a private key of a zone that is taken over.
+type GivenKey struct {
+	Role       string `json:"role" doc:"ksk, zsk or csk"`
+	PrivateKey string `json:"private_key" doc:"PKCS #8 in PEM, or the content of a .private file of BIND"`
 }
 
 // TTLs are in seconds, 1 to 86400.
@@ -47,6 +55,7 @@ type KeyPolicy struct {
 	Algorithm              *string `json:"algorithm,omitempty" doc:"ECDSAP256SHA256 (default), ED25519 or RSASHA256; a change begins an algorithm rollover"`
 	CSK                    *bool   `json:"csk,omitempty" doc:"one key for both roles; default false; a change begins a rollover"`
 	StandbyKSK             *bool   `json:"standby_ksk,omitempty" doc:"have the DS of a spare KSK at the parent, which replaces the KSK without waiting for it; default false"`
+	KSKPlace               *string `json:"ksk_place,omitempty" doc:"where private keys of KSKs are: sealed (default), in the database; pkcs11, in the server's token; offline, see the ceremony; a change begins a rollover"`
 	ZSKLifetime            *string `json:"zsk_lifetime,omitempty" doc:"default 720h"`
 	KSKLifetime            *string `json:"ksk_lifetime,omitempty" doc:"default 8760h"`
 	PropagationDelay       *string `json:"propagation_delay,omitempty" doc:"until all nodes know of a change; default 5m"`
@@ -58,6 +67,8 @@ type KeyPolicy struct {
 type ParentPolicy struct {
 	Mode    *string  `json:"mode,omitempty" doc:"manual (default), check or hosted"`
 	Servers []string `json:"servers,omitempty" doc:"address:port of all servers of the parent; asked for the DS in mode check, and before a confirmation in mode manual"`
+	Push    string   `json:"push,omitempty" doc:"address:port of a server that takes the DS in DNS UPDATE messages (RFC 2136); with mode check"`
+	PushKey string   `json:"push_key,omitempty" doc:"name of the TSIG key that signs them, in the server's keys.tsig_file"`
 	// WithdrawDS is for going insecure, and back.
 	WithdrawDS *bool `json:"withdraw_ds,omitempty" doc:"ask the parent to delete the DS (RFC 8078), so that the zone becomes insecure; it stays signed; default false"`
 }
@@ -105,6 +116,10 @@ func (s ZoneSpec) parse(apex zone.Name) (zone.ZoneSpec, error) {
 		out.Parent.Mode = or(s.Parent.Mode, out.Parent.Mode)
 		out.Parent.Servers = p.addrPorts("parent.servers", s.Parent.Servers)
 		out.Parent.WithdrawDS = or(s.Parent.WithdrawDS, out.Parent.WithdrawDS)
+		out.Parent.PushKey = s.Parent.PushKey
+		if s.Parent.Push != "" {
+			out.Parent.Push = p.addrPort("parent.push", s.Parent.Push)
+		}
 	}
 	out.DrainPool = s.DrainPool
 	out.Accepting = or(s.Accepting, out.Accepting)
@@ -119,6 +134,9 @@ func (k KeyPolicy) parse(p *parser, out *zone.KeyPolicy) {
 		}
 	}
 	out.CSK, out.StandbyKSK = or(k.CSK, out.CSK), or(k.StandbyKSK, out.StandbyKSK)
+	if k.KSKPlace != nil && *k.KSKPlace != sealed {
+		out.KSKPlace = *k.KSKPlace
+	}
 	p.duration("keys.zsk_lifetime", k.ZSKLifetime, &out.ZSKLifetime)
 	p.duration("keys.ksk_lifetime", k.KSKLifetime, &out.KSKLifetime)
 	p.duration("keys.propagation_delay", k.PropagationDelay, &out.PropagationDelay)
@@ -138,14 +156,18 @@ func showZone(z *zone.Zone) Zone {
 		},
 		Keys: &KeyPolicy{
 			Algorithm: new(z.Keys.Algorithm.String()), CSK: &z.Keys.CSK, StandbyKSK: &z.Keys.StandbyKSK,
+			KSKPlace:    new(showPlace(keymgmt.Place(z.Keys.KSKPlace))),
 			ZSKLifetime: durationText(z.Keys.ZSKLifetime), KSKLifetime: durationText(z.Keys.KSKLifetime),
 			PropagationDelay:       durationText(z.Keys.PropagationDelay),
 			ParentPropagationDelay: durationText(z.Keys.ParentPropagationDelay),
 			ParentDSTTL:            durationText(z.Keys.ParentDSTTL),
 		},
-		Parent:    &ParentPolicy{Mode: &z.Parent.Mode, Servers: texts(z.Parent.Servers), WithdrawDS: &z.Parent.WithdrawDS},
+		Parent:    &ParentPolicy{Mode: &z.Parent.Mode, Servers: texts(z.Parent.Servers), WithdrawDS: &z.Parent.WithdrawDS, PushKey: z.Parent.PushKey},
 		DrainPool: z.DrainPool,
 		Accepting: &z.Accepting,
+	}
+	if z.Parent.Push.IsValid() {
+		spec.Parent.Push = z.Parent.Push.String()
 	}
 	for _, ns := range z.Nameservers {
 		spec.Nameservers = append(spec.Nameservers, Nameserver{ns.Name.String(), texts(ns.Addresses)})

@@ -63,16 +63,29 @@ func (a *API) putZone(c *call, body ZoneSpec) (answer[Zone], error) {
 	if err != nil {
 		return answer[Zone]{}, err
 	}
+	if err := a.Vault.CheckPolicy(spec.Keys); err != nil {
+		return answer[Zone]{}, err
+	}
+	given := make([]keymgmt.GivenKey, len(body.ImportKeys))
+	for i, k := range body.ImportKeys {
+		given[i] = keymgmt.GivenKey{Role: keymgmt.Role(k.Role), Private: k.PrivateKey}
+	}
 	id := newID()
 	var created bool
 	err = a.update(c, func(st State) (zone.Changes, error) {
 		current := zoneRevision(st, apex)
 		created = current == 0
 		changes, z, err := zone.PlanPutZone(st, apex, spec, c.now, id, c.match.against(current))
-		if err != nil || !created {
+		if err != nil {
 			return changes, err
 		}
-		keys, err := a.Vault.NewZone(z, st.Keys(apex), c.now)
+		if !created {
+			if len(given) > 0 {
+				return zone.Changes{}, refuse(zone.ErrConflict, "import_keys", "must be absent: the zone exists, and has keys")
+			}
+			return changes, nil
+		}
+		keys, err := a.Vault.NewZone(z, given, st.Keys(apex), c.now)
 		if err != nil {
 			return zone.Changes{}, err
 		}

@@ -95,9 +95,9 @@ func TestBadValues(t *testing.T) {
 		{"MXSEAL_METRICS_LISTEN=0.0.0.0:53", []string{"metrics.listen (MXSEAL_METRICS_LISTEN): 0.0.0.0:53 is taken by dns.listen"}},
 		{"MXSEAL_API_LISTEN=127.0.0.1:53", []string{"api.listen (MXSEAL_API_LISTEN): 127.0.0.1:53 is taken by dns.listen"}},
 		{"MXSEAL_STORE_ENGINE=etcd", []string{`store.engine (MXSEAL_STORE_ENGINE): must be bolt, not "etcd"`}},
-		{"MXSEAL_KEYS_KEK=", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH or env:NAME"}},
-		{"MXSEAL_KEYS_KEK=file:", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH or env:NAME"}},
-		{"MXSEAL_KEYS_KEK=env:A-B", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH or env:NAME"}},
+		{"MXSEAL_KEYS_KEK=", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH, env:NAME or pkcs11:PATH"}},
+		{"MXSEAL_KEYS_KEK=file:", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH, env:NAME or pkcs11:PATH"}},
+		{"MXSEAL_KEYS_KEK=env:A-B", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH, env:NAME or pkcs11:PATH"}},
 		{"MXSEAL_SIGNER_CACHE_ENTRIES=0", []string{"signer.cache_entries (MXSEAL_SIGNER_CACHE_ENTRIES): must be a whole number"}},
 		{"MXSEAL_LOG_LEVEL=INFO", []string{`log.level (MXSEAL_LOG_LEVEL): must be debug or info or warn or error, not "INFO"`}},
 		{"MXSEAL_LOG_FORMAT=xml", []string{`log.format (MXSEAL_LOG_FORMAT): must be json or text, not "xml"`}},
@@ -129,7 +129,7 @@ log: {}
 		"dns.listen (line 3): 0.0.0.0:53 is there twice",
 		"dns.udp_size (line 3): must be",
 		"api.tls.cert: must be given: api.listen, 192.0.2.1:443,",
-		"keys.kek (line 2): must be file:PATH or env:NAME",
+		"keys.kek (line 2): must be file:PATH, env:NAME or pkcs11:PATH",
 		"log.level (line 1): must be",
 		"MXSEAL_DNS_PORT (environment): no key")
 	if strings.Contains(err.Error(), "secret") {

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// The two forms of keys.kek.
+// The forms of keys.kek.
 const (
-	kekFile = "file:"
-	kekEnv  = "env:"
+	kekFile  = "file:"
+	kekEnv   = "env:"
+	kekToken = "pkcs11:"
 )
 
 // maxNSID keeps the option small beside the answer it travels with.
@@ -24,7 +25,11 @@ func check(c *Config, report func(name, rule string)) {
 	checkDNS(c.DNS, report)
 	checkTLS(c.API, report)
 	checkApart(c, report)
-	checkKEK(c.Keys.KEK, report)
+	checkKEK("keys.kek", c.Keys.KEK, report)
+	for _, kek := range c.Keys.Earlier {
+		checkKEK("keys.earlier_keks", kek, report)
+	}
+	checkPKCS11(c.Keys, report)
 }
 
 func checkDNS(d DNS, report func(name, rule string)) {
@@ -90,14 +95,28 @@ func overlap(a, b netip.AddrPort) bool {
 	return a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
 }
 
-func checkKEK(kek string, report func(name, rule string)) {
-	if path, ok := strings.CutPrefix(kek, kekFile); ok && path != "" {
-		return
+func checkPKCS11(k Keys, report func(name, rule string)) {
+	p := k.PKCS11
+	if given := p.Module != ""; given != (p.Token != "") || given != (p.PINFile != "") {
+		report("keys.pkcs11", "must have module, token and pin_file, or none of them")
+	}
+	for _, kek := range append([]string{k.KEK}, k.Earlier...) {
+		if strings.HasPrefix(kek, kekToken) && p.Module == "" {
+			report("keys.pkcs11.module", "must be given: a key-encryption key is encrypted by the token")
+		}
+	}
+}
+
+func checkKEK(field, kek string, report func(name, rule string)) {
+	for _, form := range []string{kekFile, kekToken} {
+		if path, ok := strings.CutPrefix(kek, form); ok && path != "" {
+			return
+		}
 	}
 	name, ok := strings.CutPrefix(kek, kekEnv)
 	if ok && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) {
 		return
 	}
 	// What was found is not shown: it may be the key itself.
-	report("keys.kek", "must be file:PATH or env:NAME")
+	report(field, "must be file:PATH, env:NAME or pkcs11:PATH")
 }

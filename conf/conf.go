@@ -61,8 +61,18 @@ type Store struct {
 
 // Keys is the section keys.
 type Keys struct {
-	KEK        string // keys.kek; "file:PATH" or "env:NAME"
+	KEK        string   // keys.kek; "file:PATH", "env:NAME" or "pkcs11:PATH"
+	Earlier    []string // keys.earlier_keks; like KEK
+	PKCS11     PKCS11
+	TSIGFile   string // keys.tsig_file; empty: there are no TSIG keys
 	TrustClock bool   // keys.clock is "trusted"
+}
+
+// PKCS11 is the section keys.pkcs11: all are given, or none.
+type PKCS11 struct {
+	Module  string // keys.pkcs11.module
+	Token   string // keys.pkcs11.token
+	PINFile string // keys.pkcs11.pin_file
 }
 
 // Signer is the section signer.

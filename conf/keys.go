@@ -79,9 +79,27 @@ metrics. They never name tenants.`,
 		doc: `What keeps the data: bolt, a file in data_dir, for one node.`,
 	}, {
 		name: "keys.kek", value: text(&c.Keys.KEK), standard: "file:/etc/mxseal/kek",
-		doc: `Where the key-encryption key is: file:PATH, a file that only its owner may read, or env:NAME, an environment
-variable. Who has it and the database can sign as you; without it the zones' private keys are lost. Keep a copy, and
-not with the backups of data_dir.`,
+		doc: `Where the key-encryption key is: file:PATH, a file that only its owner may read; env:NAME, an environment
+variable; or pkcs11:PATH, a file with the key as the token of keys.pkcs11 has encrypted it. Who has it and the database can
+sign as you; without it the zones' private keys are lost. Keep a copy, and not with the backups of data_dir. Read again on SIGHUP.`,
+	}, {
+		name: "keys.earlier_keks", value: words(&c.Keys.Earlier), standard: "",
+		doc: `Key-encryption keys that keys.kek replaces, in the same form. What they have sealed is sealed under keys.kek when the server
+starts, or on SIGHUP; then they can be removed here. Backups of before still need them.`,
+	}, {
+		name: "keys.pkcs11.module", value: text(&c.Keys.PKCS11.Module), standard: "",
+		doc: `PKCS #11 library of the token for zones with ksk_place pkcs11, and for keys.kek. Empty: there is none. Needs a mxseal that was
+built with it.`,
+	}, {
+		name: "keys.pkcs11.token", value: text(&c.Keys.PKCS11.Token), standard: "",
+		doc: `Label of the token.`,
+	}, {
+		name: "keys.pkcs11.pin_file", value: text(&c.Keys.PKCS11.PINFile), standard: "",
+		doc: `File with the PIN of the token's user, which only its owner may read. A wrong PIN is tried once.`,
+	}, {
+		name: "keys.tsig_file", value: text(&c.Keys.TSIGFile), standard: "",
+		doc: `File, which only its owner may read, with the TSIG keys (RFC 8945) for zones whose parent takes the DS by DNS UPDATE: a line for
+each, with algorithm, name and secret in base64, such as "hmac-sha256 mxseal.example. c2VjcmV0". Empty: there are none.`,
 	}, {
 		name: "keys.clock", value: choice(&c.Keys.TrustClock, []option[bool]{{"synchronised", false}, {"trusted", true}}), standard: "synchronised",
 		doc: `When keys may be rolled: synchronised, only while the system says that something keeps its clock right (see "timedatectl");

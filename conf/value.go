@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -130,17 +131,39 @@ func address(to *netip.AddrPort) value {
 	}}
 }
 
-func addresses(to *[]netip.AddrPort) value {
-	read := func(s string) any {
-		list := []any{}
-		for item := range strings.SplitSeq(s, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				list = append(list, item)
-			}
+// readList takes the text of a variable as items between commas.
+func readList(s string) any {
+	list := []any{}
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
 		}
-		return list
 	}
-	return value{read: read, set: func(v any) error {
+	return list
+}
+
+// words is a list of texts. What is refused is not shown.
+func words(to *[]string) value {
+	return value{read: readList, set: func(v any) error {
+		list, ok := v.([]any)
+		if !ok {
+			return errors.New("must be a list of texts")
+		}
+		var out []string
+		for _, item := range list {
+			s, ok := item.(string)
+			if !ok {
+				return errors.New("must be a list of texts")
+			}
+			out = append(out, s)
+		}
+		*to = out
+		return nil
+	}}
+}
+
+func addresses(to *[]netip.AddrPort) value {
+	return value{read: readList, set: func(v any) error {
 		list, ok := v.([]any)
 		if !ok {
 			return fmt.Errorf("must be a list of addresses, such as [\"192.0.2.53:53\"], not %s", show(v))

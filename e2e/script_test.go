@@ -19,14 +19,29 @@ import (
 // TestScripts runs the scripts in testdata: what a person does at the command line. Each has addresses of its own,
 // which every mxseal that it starts takes from the environment.
 func TestScripts(t *testing.T) {
-	for _, name := range []string{"curl", "delv", "dig"} {
+	for _, name := range []string{"curl", "delv", "dig", "dnssec-keygen", "dnssec-dsfromkey", "openssl"} {
 		program(t, name)
 	}
+	runScripts(t, "testdata", binary)
+}
+
+// TestTokenScripts runs the scripts that need a PKCS #11 token, with a mxseal that can use one.
+func TestTokenScripts(t *testing.T) {
+	program(t, "softhsm2-util")
+	built := filepath.Join(t.TempDir(), "mxseal")
+	if text, err := run(t, "go", "build", "-tags", "pkcs11", "-o", built, "../cmd/mxseal"); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	runScripts(t, "testdata/token", built)
+}
+
+// runScripts runs the scripts of a directory.
+func runScripts(t *testing.T, dir, program string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			at := newSite().loopback()
-			env.Setenv("PATH", filepath.Dir(binary)+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOST", at.String())
 			env.Setenv("MXSEAL_DNS_LISTEN", fmt.Sprintf("%s:53", at))
 			env.Setenv("MXSEAL_API_LISTEN", fmt.Sprintf("%s:8053", at))

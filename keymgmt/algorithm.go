@@ -47,10 +47,10 @@ func newPrivateKey(algorithm zone.Algorithm) (crypto.Signer, error) {
 	return nil, fmt.Errorf("algorithm %s is not supported", algorithm)
 }
 
-// publicField encodes the public key of a private key as in a DNSKEY record: RFC 6605 §4, RFC 8080 §3,
+// publicField encodes a public key as in a DNSKEY record: RFC 6605 §4, RFC 8080 §3,
 // RFC 3110 §2. The error is errKeyType.
-func publicField(algorithm zone.Algorithm, private crypto.Signer) ([]byte, error) {
-	switch public := private.Public().(type) {
+func publicField(algorithm zone.Algorithm, key crypto.PublicKey) ([]byte, error) {
+	switch public := key.(type) {
 	case *ecdsa.PublicKey:
 		if algorithm != zone.ECDSAP256SHA256 || public.Curve != elliptic.P256() {
 			return nil, errKeyType
@@ -98,6 +98,18 @@ func newSignFunc(private crypto.Signer) (signFunc, error) {
 	return nil, errKeyType
 }
 
+// tokenSignFunc signs with a private key in a token, which has a random source of its own for ECDSA: signatures differ each
+// time. That is no harm where they are stored.
+func tokenSignFunc(private crypto.Signer) (signFunc, error) {
+	return func(_ []byte, digest [sha256.Size]byte) ([]byte, error) {
+		signature, err := private.Sign(rand.Reader, digest[:], crypto.SHA256)
+		if _, isECDSA := private.Public().(*ecdsa.PublicKey); err == nil && isECDSA {
+			return fixedSignature(signature)
+		}
+		return signature, err
+	}, nil
+}
+
 // fixedSignature turns an ASN.1 P-256 signature, SEQUENCE of two INTEGERs, into r and s of 32 octets each
 // (RFC 6605 §4). Both integers are under 2^256, so that every length fits in one octet.
 func fixedSignature(der []byte) ([]byte, error) {
@@ -136,6 +148,14 @@ func derSignature(sig []byte) []byte {
 	}
 	der[1] = byte(len(der) - 2)
 	return der
+}
+
+// checkPublic makes sure that a public key field is one that signatures can be verified with.
+func checkPublic(algorithm zone.Algorithm, public []byte) error {
+	if err := Verify(algorithm, public, nil, nil); !errors.Is(err, errBadSignature) {
+		return fmt.Errorf("has a bad public key: %w", err)
+	}
+	return nil
 }
 
 // Verify checks the signature field of an RRSIG over data with the public key field of a DNSKEY. It returns

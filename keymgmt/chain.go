@@ -25,9 +25,11 @@ type Chain struct {
 	// DSTTL is the largest TTL in seconds with which a server of the parent was seen to serve the DS.
 	DSTTL uint32 `json:"ds_ttl,omitempty"`
 	// Log is the last steps, oldest first.
-	Log      []Event `json:"log,omitempty"`
-	Stock    Stock   `json:"stock"`
-	Revision uint64  `json:"-"` // of the last write, 0 before the first
+	Log []Event `json:"log,omitempty"`
+	// Signed is what offline keys have signed.
+	Signed   []Signed `json:"signed,omitempty"`
+	Stock    Stock    `json:"stock"`
+	Revision uint64   `json:"-"` // of the last write, 0 before the first
 }
 
 // Version is one value of what caches may hold: a set of keys, by their ids, in order.
@@ -49,6 +51,7 @@ type Goal struct {
 	ZSK     string    `json:"zsk"`
 	Standby string    `json:"standby,omitempty"` // a KSK whose DS is at the parent, and whose DNSKEY nobody has seen
 	Foreign []string  `json:"foreign,omitempty"` // keys of other signers of the zone (RFC 8901 §2.1.2)
+	Reserve []string  `json:"reserve,omitempty"` // keys that take the next slots they fit: made ahead, or offline ones that were brought
 	KSKFrom time.Time `json:"ksk_from"`          // when it became the goal
 	ZSKFrom time.Time `json:"zsk_from"`
 	Again   []Slot    `json:"again,omitempty"` // roles whose next rollover begins as soon as the present one has ended
@@ -181,7 +184,8 @@ func stateIn(history []Version, id string, now time.Time) State {
 func (c *Chain) clone() *Chain {
 	next := *c
 	next.DS, next.Keys, next.Signers = slices.Clone(c.DS), slices.Clone(c.Keys), slices.Clone(c.Signers)
-	next.Goal.Foreign, next.Goal.Again, next.Log = slices.Clone(c.Goal.Foreign), slices.Clone(c.Goal.Again), slices.Clone(c.Log)
+	next.Goal.Foreign, next.Goal.Reserve, next.Goal.Again = slices.Clone(c.Goal.Foreign), slices.Clone(c.Goal.Reserve), slices.Clone(c.Goal.Again)
+	next.Log, next.Signed = slices.Clone(c.Log), slices.Clone(c.Signed)
 	return &next
 }
 

@@ -77,7 +77,7 @@ func (g Goal) signers() []string { return []string{g.ZSK} }
 
 // has reports whether a key is part of the goal.
 func (g Goal) has(id string) bool {
-	return id == g.KSK || id == g.ZSK || id == g.Standby || slices.Contains(g.Foreign, id)
+	return id == g.KSK || id == g.ZSK || id == g.Standby || slices.Contains(g.Foreign, id) || slices.Contains(g.Reserve, id)
 }
 
 // ordered sorts ids and removes duplicates: signatures come in the same order on all nodes.

@@ -22,9 +22,14 @@ func testKEK(fill byte) []byte {
 	return kek
 }
 
+func vaultOf(kek []byte) (*Vault, error) {
+	v := &Vault{}
+	return v, v.Reload(Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return hex.EncodeToString(kek), true }})
+}
+
 func testVault(t *testing.T, fill byte) *Vault {
 	t.Helper()
-	v, err := newVault(testKEK(fill))
+	v, err := vaultOf(testKEK(fill))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +45,7 @@ func testZone(algorithm zone.Algorithm, csk bool) *zone.Zone {
 
 func generate(t *testing.T, v *Vault, z *zone.Zone) []*KeyRecord {
 	t.Helper()
-	keys, err := v.NewZone(z, nil, now)
+	keys, err := v.NewZone(z, nil, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,36 +23,91 @@ const maxKEKText = 1024
 // ErrKEK is wrapped by every refusal to use a key-encryption key.
 var ErrKEK = errors.New("key-encryption key")
 
-// OpenVault reads the key-encryption key from source and returns the vault that has it. The source is
-// "file:" and a path, or "env:" and the name of a variable, which lookup gives (os.LookupEnv).
+// Sources says where key-encryption keys are. A source is "file:" and a path; "env:" and the name of a variable; or "pkcs11:"
+// and the path of a file that has the key encrypted by one in the token.
 //
 // The key is 32 octets, written in base64 (RFC 4648 §4, with or without padding) or in hex; white space around it
 // does not matter. A file must be a regular one, belong to the user we run as, and give no right to anybody
 // else (mode 0600 or stricter).
-func OpenVault(source string, lookup func(name string) (string, bool)) (*Vault, error) {
+type Sources struct {
+	KEK     string                           // the one that seals
+	Earlier []string                         // those that are being replaced: what they sealed can still be opened
+	Lookup  func(name string) (string, bool) // reads a variable: os.LookupEnv
+	HSM     HSM                              // nil if there is no token
+}
+
+// OpenVault reads the key-encryption keys and returns the vault that has them. Every error is about one of the sources.
+func OpenVault(s Sources) (*Vault, error) {
+	v := &Vault{hsm: s.HSM}
+	return v, v.Reload(s)
+}
+
+// Reload replaces the key-encryption keys of a vault, or leaves it as it is.
+func (v *Vault) Reload(s Sources) error {
+	var all sealers
+	for _, source := range append([]string{s.KEK}, s.Earlier...) {
+		kek, err := s.read(source)
+		if err != nil {
+			return err
+		}
+		one, err := newSealer(kek)
+		clear(kek)
+		if err != nil {
+			return err
+		}
+		all = append(all, one)
+	}
+	v.sealers.Store(&all)
+	return nil
+}
+
+// read returns the key of one source.
+func (s Sources) read(source string) ([]byte, error) {
 	kind, where, _ := strings.Cut(source, ":")
 	var text string
 	var err error
 	switch {
-	case kind == "file" && where != "":
+	case (kind == "file" || kind == "pkcs11") && where != "":
 		text, err = readKEKFile(where)
 	case kind == "env" && where != "":
 		var found bool
-		if text, found = lookup(where); !found || text == "" {
+		if text, found = s.Lookup(where); !found || text == "" {
 			err = errors.New("the variable is not set")
 		}
 	default:
-		return nil, fmt.Errorf("%w: source %q is neither file:PATH nor env:NAME", ErrKEK, kind)
+		return nil, fmt.Errorf("%w: source %q is none of file:PATH, env:NAME and pkcs11:PATH", ErrKEK, kind)
+	}
+	var kek []byte
+	switch {
+	case err != nil:
+	case kind == "pkcs11":
+		kek, err = unwrap(text, s.HSM)
+	default:
+		kek, err = parseKEK(text)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrKEK, source, err)
 	}
-	kek, err := parseKEK(text)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrKEK, source, err)
+	return kek, nil
+}
+
+// wrapContext binds what a token encrypts to its purpose.
+const wrapContext = "mxseal key-encryption key"
+
+// unwrap decrypts the text form of an encrypted key in the token.
+func unwrap(text string, hsm HSM) ([]byte, error) {
+	if hsm == nil {
+		return nil, errHSM
 	}
-	defer clear(kek)
-	return newVault(kek)
+	wrapped, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil {
+		return nil, errors.New("is not in base64")
+	}
+	kek, err := hsm.Unwrap(wrapped, []byte(wrapContext))
+	if err == nil && len(kek) != kekSize {
+		err = fmt.Errorf("is not %d octets", kekSize)
+	}
+	return kek, err
 }
 
 func readKEKFile(path string) (string, error) {
@@ -109,18 +164,25 @@ func parseKEK(text string) ([]byte, error) {
 }
 
 // CreateKEKFile writes a new random key-encryption key to a file of mode 0600 that does not exist yet, and
-// makes it durable. If it exists the error is fs.ErrExist.
-func CreateKEKFile(path string) error {
+// makes it durable: encrypted by the token if there is one. If the file exists the error is fs.ErrExist.
+func CreateKEKFile(path string, hsm HSM) error {
 	kek := make([]byte, kekSize)
 	if _, err := rand.Read(kek); err != nil {
 		return fmt.Errorf("make a %w: %w", ErrKEK, err)
 	}
 	defer clear(kek)
+	content := kek
+	if hsm != nil {
+		var err error
+		if content, err = hsm.Wrap(kek, []byte(wrapContext)); err != nil {
+			return fmt.Errorf("encrypt the %w in the token: %w", ErrKEK, err)
+		}
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("create the %w: %w", ErrKEK, err)
 	}
-	_, err = f.WriteString(base64.StdEncoding.EncodeToString(kek) + "\n")
+	_, err = f.WriteString(base64.StdEncoding.EncodeToString(content) + "\n")
 	err = errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
 	if err != nil {
 		return fmt.Errorf("write the %w: %w", ErrKEK, errors.Join(err, os.Remove(path)))

@@ -21,18 +21,18 @@ func TestOpenVaultReadsAllTextForms(t *testing.T) {
 		hex.EncodeToString(kek), strings.ToUpper(hex.EncodeToString(kek)), base64.StdEncoding.EncodeToString(kek),
 		base64.RawStdEncoding.EncodeToString(kek), " \t" + base64.StdEncoding.EncodeToString(kek) + "\r\n",
 	} {
-		v, err := OpenVault("file:"+writeFile(t, text, 0o600), noEnv)
+		v, err := OpenVault(Sources{KEK: "file:" + writeFile(t, text, 0o600), Lookup: noEnv})
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 		} else if v.KEK() != want {
 			t.Errorf("%q: another key", text)
 		}
-		v, err = OpenVault("env:KEK", func(name string) (string, bool) { return text, name == "KEK" })
+		v, err = OpenVault(Sources{KEK: "env:KEK", Lookup: func(name string) (string, bool) { return text, name == "KEK" }})
 		if err != nil || v.KEK() != want {
 			t.Errorf("environment %q: %v", text, err)
 		}
 	}
-	if _, err := OpenVault("file:"+writeFile(t, hex.EncodeToString(kek), 0o400), noEnv); err != nil {
+	if _, err := OpenVault(Sources{KEK: "file:" + writeFile(t, hex.EncodeToString(kek), 0o400), Lookup: noEnv}); err != nil {
 		t.Errorf("stricter mode: %v", err)
 	}
 }
@@ -40,7 +40,7 @@ func TestOpenVaultReadsAllTextForms(t *testing.T) {
 func TestOpenVaultRefusesFilesThatOthersCanUse(t *testing.T) {
 	text := hex.EncodeToString(testKEK(1))
 	for _, mode := range []os.FileMode{0o640, 0o604, 0o660, 0o620, 0o602, 0o610, 0o644, 0o666, 0o777} {
-		_, err := OpenVault("file:"+writeFile(t, text, mode), noEnv)
+		_, err := OpenVault(Sources{KEK: "file:" + writeFile(t, text, mode), Lookup: noEnv})
 		if !errors.Is(err, ErrKEK) || !strings.Contains(err.Error(), "0600") {
 			t.Errorf("mode %o: %v", mode, err)
 		}
@@ -54,11 +54,11 @@ func TestOpenVaultRefusesWhatIsNoRegularFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, fifo, "/dev/zero"} {
-		if _, err := OpenVault("file:"+path, noEnv); !errors.Is(err, ErrKEK) || !strings.Contains(err.Error(), "regular") {
+		if _, err := OpenVault(Sources{KEK: "file:" + path, Lookup: noEnv}); !errors.Is(err, ErrKEK) || !strings.Contains(err.Error(), "regular") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := OpenVault("file:"+filepath.Join(dir, "absent"), noEnv); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := OpenVault(Sources{KEK: "file:" + filepath.Join(dir, "absent"), Lookup: noEnv}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: %v", err)
 	}
 }
@@ -83,7 +83,7 @@ func TestFilesOfOtherUsersAreRefused(t *testing.T) {
 func TestOpenVaultRefusesWhatIsNoKeyAndDoesNotRepeatIt(t *testing.T) {
 	for _, text := range []string{"", "\n", "hunter2", strings.Repeat("0", 63), strings.Repeat("g", 64), strings.Repeat("A", 5000),
 		base64.StdEncoding.EncodeToString(make([]byte, 31)), base64.StdEncoding.EncodeToString(make([]byte, 33))} {
-		_, err := OpenVault("file:"+writeFile(t, text, 0o600), noEnv)
+		_, err := OpenVault(Sources{KEK: "file:" + writeFile(t, text, 0o600), Lookup: noEnv})
 		if !errors.Is(err, ErrKEK) {
 			t.Errorf("%q: %v", text, err)
 		} else if len(text) > 3 && strings.Contains(err.Error(), strings.TrimSpace(text)) {
@@ -91,7 +91,7 @@ func TestOpenVaultRefusesWhatIsNoKeyAndDoesNotRepeatIt(t *testing.T) {
 		}
 	}
 	for _, source := range []string{"", "file:", "env:", "/etc/kek", "http://example.org/kek", "env:UNSET"} {
-		if _, err := OpenVault(source, noEnv); !errors.Is(err, ErrKEK) {
+		if _, err := OpenVault(Sources{KEK: source, Lookup: noEnv}); !errors.Is(err, ErrKEK) {
 			t.Errorf("%q: %v", source, err)
 		}
 	}
@@ -99,23 +99,23 @@ func TestOpenVaultRefusesWhatIsNoKeyAndDoesNotRepeatIt(t *testing.T) {
 
 func TestCreateKEKFileMakesAUsableFileOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kek")
-	if err := CreateKEKFile(path); err != nil {
+	if err := CreateKEKFile(path, nil); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenVault("file:"+path, noEnv); err != nil {
+	if _, err := OpenVault(Sources{KEK: "file:" + path, Lookup: noEnv}); err != nil {
 		t.Error(err)
 	}
-	if err := CreateKEKFile(path); !errors.Is(err, fs.ErrExist) {
+	if err := CreateKEKFile(path, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("second time: %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
 		t.Error("the file was changed")
 	}
-	if err := CreateKEKFile(filepath.Join(t.TempDir(), "absent", "kek")); err == nil {
+	if err := CreateKEKFile(filepath.Join(t.TempDir(), "absent", "kek"), nil); err == nil {
 		t.Error("made a file in a directory that is not there")
 	}
 }

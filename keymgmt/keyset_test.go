@@ -208,11 +208,13 @@ func TestOpenRefusesAPrivateKeyOfAnotherPublicKey(t *testing.T) {
 	v := testVault(t, 1)
 	z := testZone(zone.ECDSAP256SHA256, true)
 	one, two := generate(t, v, z)[0], generate(t, v, z)[0]
-	plain, err := v.open(two.Sealed, two.additional())
+	plain, err := v.open(v.KEK(), two.Sealed, two.additional())
 	if err != nil {
 		t.Fatal(err)
 	}
-	one.Sealed = v.seal(plain, one.additional())
+	if one.Sealed, err = v.seal(v.KEK(), plain, one.additional()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := v.Open(z, []*KeyRecord{one}, nil); err == nil || !strings.Contains(err.Error(), "recorded public key") {
 		t.Errorf("got %v", err)
 	}
@@ -235,7 +237,7 @@ func TestGenerateAvoidsTakenTags(t *testing.T) {
 	v := testVault(t, 1)
 	z := testZone(zone.ED25519, false)
 	asked := 0
-	k, err := v.Generate(z, KSK, now, func(uint16) bool { asked++; return asked <= 5 })
+	k, err := v.Generate(z, KSK, PlaceHere, now, func(uint16) bool { asked++; return asked <= 5 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,14 +248,14 @@ func TestGenerateAvoidsTakenTags(t *testing.T) {
 	if d := (&dns.DNSKEY{Flags: 257 | 128, Protocol: 3, Algorithm: 15, PublicKey: oracleKey(k)}); d.KeyTag() != revoked {
 		t.Errorf("revoked tag %d, want %d", revoked, d.KeyTag())
 	}
-	if _, err := v.Generate(z, KSK, now, func(uint16) bool { return true }); !errors.Is(err, errTags) {
+	if _, err := v.Generate(z, KSK, PlaceHere, now, func(uint16) bool { return true }); !errors.Is(err, errTags) {
 		t.Errorf("all tags taken: %v", err)
 	}
-	if _, err := v.Generate(z, "boss", now, func(uint16) bool { return false }); err == nil {
+	if _, err := v.Generate(z, "boss", PlaceHere, now, func(uint16) bool { return false }); err == nil {
 		t.Error("made a key of an unknown role")
 	}
 	z.Keys.Algorithm = 5
-	if _, err := v.NewZone(z, nil, now); err == nil {
+	if _, err := v.NewZone(z, nil, nil, now); err == nil {
 		t.Error("made a key of an unknown algorithm")
 	}
 }

@@ -20,6 +20,8 @@ type View interface {
 	Keys(apex zone.Name) []*KeyRecord
 	// Chain returns the chain of a zone, nil if there is none.
 	Chain(apex zone.Name) *Chain
+	// Tokens visits all tokens, until yield returns false.
+	Tokens(yield func(*Token) bool)
 }
 
 // Store is where the manager reads and writes. Update is that of the store: the plan is made again if what it relied on
@@ -103,6 +105,12 @@ func (m *Manager) CatchUp(ctx context.Context, r Reading) time.Duration {
 	defer m.mu.Unlock()
 	m.judgeClock(ctx, r)
 	pause := never
+	if err := m.reseal(ctx); err != nil {
+		m.fail(ctx, zone.Root, err)
+		pause = retryAfter
+	} else {
+		delete(m.failing, zone.Root)
+	}
 	known := map[zone.Name]bool{}
 	for z := range m.o.Store.View().Zones {
 		known[z.Name] = true
@@ -141,6 +149,7 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 			break
 		}
 		m.o.Log.Info("keys", "zone", z.Name, "step", step.Kind, "why", step.Why)
+		m.destroy(step, p)
 		m.o.Metrics.steps.Inc()
 	}
 	delete(m.failing, z.Name)
@@ -152,6 +161,38 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 		pause = min(pause, seen.next(z, p.in.Chain).Sub(now))
 	}
 	return pause
+}
+
+// destroy removes keys from the token that have left the trash. Should it fail, they stay there, and are known to nobody.
+func (m *Manager) destroy(step *Step, p *plan) {
+	for _, id := range step.Purge {
+		if err := m.o.Vault.Destroy(p.find(id)); err != nil {
+			m.o.Log.Warn("a key that is no longer needed is still in the token", "key", id, "error", err)
+		}
+	}
+}
+
+// reseal brings keys and tokens under the present key-encryption key.
+func (m *Manager) reseal(ctx context.Context) error {
+	sealed := 0
+	err := m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
+		var keys []*KeyRecord
+		var tokens []*Token
+		for z := range v.Zones {
+			keys = append(keys, v.Keys(z.Name)...)
+		}
+		for t := range v.Tokens {
+			tokens = append(tokens, t)
+		}
+		rows, err := m.o.Vault.Reseal(keys, tokens)
+		sealed = len(rows)
+		return zone.Changes{Puts: rows}, err
+	})
+	if err == nil && sealed > 0 {
+		m.o.Metrics.resealed.Add(float64(sealed))
+		m.o.Log.Info("everything is sealed under the present key-encryption key", "kek", m.o.Vault.KEK(), "rows", sealed)
+	}
+	return err
 }
 
 // retryAfter is the pause after a failure that was not ours, of a disk or of a token.
@@ -224,16 +265,15 @@ func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
 		c.Requires = append(c.Requires, p.in.Parent.Ref())
 	}
 	z, keys := p.in.Zone, slices.Clone(p.in.Keys)
-	roles := make([]Role, len(step.Make))
-	for i, slot := range step.Make {
-		roles[i] = slot.role(z.Keys)
-	}
-	made, err := m.o.Vault.generate(z, roles, keys, p.now)
+	made, err := m.o.Vault.generate(z, step.Make, keys, p.now)
 	if err != nil {
 		return zone.Changes{}, err
 	}
 	for i, k := range made {
 		step.Chain.Goal.fill(step.Make[i], k.ID, p.now)
+		c.Puts = append(c.Puts, k)
+	}
+	for _, k := range step.Add {
 		c.Puts = append(c.Puts, k)
 	}
 	for _, id := range step.Retire {

@@ -11,11 +11,13 @@ import (
 // Metrics tells about keys. Zones are few, tenants are not named.
 type Metrics struct {
 	steps, failures, clockSteps prometheus.Counter
+	resealed                    prometheus.Counter
 	holding                     prometheus.Gauge
 	keys                        *prometheus.GaugeVec // zone, role, record, state
 	age                         *prometheus.GaugeVec // zone, role
 	next, overdue, stock        *prometheus.GaugeVec // zone
 	seen, unknown, mute         *prometheus.GaugeVec // zone
+	ceremony                    *prometheus.GaugeVec // zone
 }
 
 // NewMetrics makes the metrics; the caller registers [Metrics.Collectors].
@@ -24,16 +26,18 @@ func NewMetrics() *Metrics {
 		steps:      counter("mxseal_key_steps_total", "Steps of rollovers that were made."),
 		failures:   counter("mxseal_key_step_failures_total", "Steps of rollovers that failed; they are tried again."),
 		clockSteps: counter("mxseal_key_clock_steps_total", "how often the clock was set."),
+		resealed:   counter("mxseal_key_resealed_total", "Keys and tokens that were sealed anew under another key-encryption key."),
 		holding: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_key_holding",
 			Help: "1 while no key changes because the clock cannot be trusted."}),
-		keys:    gauge("mxseal_key_states", "Keys of a zone by role, and by what caches may hold of their records.", "zone", "role", "record", "state"),
-		age:     gauge("mxseal_key_age_seconds", "Time since the key became that of its role.", "zone", "role"),
-		next:    gauge("mxseal_key_next_event_seconds", "Time until the next step of a rollover may be made; 0 if it waits for the parent.", "zone"),
-		overdue: gauge("mxseal_key_overdue_seconds", "For how long a step should have been made, or the parent should have changed its DS.", "zone"),
-		stock:   gauge("mxseal_key_stock_seconds", "For how long signatures of the DNSKEY, CDS and CDNSKEY RRsets have been made ahead.", "zone"),
-		seen:    gauge("mxseal_key_ds_seen", "1 if the DS that the parent is to have was seen at all of its servers, or confirmed.", "zone"),
-		unknown: gauge("mxseal_key_ds_unknown", "DS records at the parent that are of no key of ours.", "zone"),
-		mute:    gauge("mxseal_key_parent_failures", "Servers of the parent that gave no answer that counts when they were last asked.", "zone"),
+		keys:     gauge("mxseal_key_states", "Keys of a zone by role, and by what caches may hold of their records.", "zone", "role", "record", "state"),
+		age:      gauge("mxseal_key_age_seconds", "Time since the key became that of its role.", "zone", "role"),
+		next:     gauge("mxseal_key_next_event_seconds", "Time until the next step of a rollover may be made; 0 if it waits for the parent.", "zone"),
+		overdue:  gauge("mxseal_key_overdue_seconds", "For how long a step should have been made, or the parent should have changed its DS.", "zone"),
+		stock:    gauge("mxseal_key_stock_seconds", "For how long signatures of the DNSKEY, CDS and CDNSKEY RRsets have been made ahead.", "zone"),
+		seen:     gauge("mxseal_key_ds_seen", "1 if the DS that the parent is to have was seen at all of its servers, or confirmed.", "zone"),
+		unknown:  gauge("mxseal_key_ds_unknown", "DS records at the parent that are of no key of ours.", "zone"),
+		ceremony: gauge("mxseal_key_ceremony_wanted", "1 if something waits for signatures of the offline KSK.", "zone"),
+		mute:     gauge("mxseal_key_parent_failures", "Servers of the parent that gave no answer that counts when they were last asked.", "zone"),
 	}
 }
 
@@ -47,7 +51,7 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 
 // Collectors returns all metrics for registration.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.steps, m.failures, m.clockSteps, m.holding, m.keys, m.age, m.next, m.overdue, m.stock, m.seen, m.unknown, m.mute}
+	return []prometheus.Collector{m.steps, m.failures, m.clockSteps, m.resealed, m.holding, m.keys, m.age, m.next, m.overdue, m.stock, m.seen, m.unknown, m.mute, m.ceremony}
 }
 
 func (m *Metrics) hold(is bool) { m.holding.Set(number(is)) }
@@ -81,6 +85,7 @@ func (m *Metrics) report(apex zone.Name, p *plan) {
 	m.overdue.WithLabelValues(name).Set(p.overdue().Seconds())
 	m.stock.WithLabelValues(name).Set(c.Stock.End().Sub(p.now).Seconds())
 	m.seen.WithLabelValues(name).Set(number(!last(c.DS).Seen.IsZero()))
+	m.ceremony.WithLabelValues(name).Set(number(p.ceremony))
 	m.unknown.WithLabelValues(name).Set(float64(unknownIn(alive(c.DS, p.now))))
 }
 
@@ -98,7 +103,7 @@ func (m *Metrics) looked(apex zone.Name, answers []ParentAnswer) {
 // forget removes a zone that is gone.
 func (m *Metrics) forget(apex zone.Name) {
 	of := prometheus.Labels{"zone": apex.String()}
-	for _, v := range []*prometheus.GaugeVec{m.keys, m.age, m.next, m.overdue, m.stock, m.seen, m.unknown, m.mute} {
+	for _, v := range []*prometheus.GaugeVec{m.keys, m.age, m.next, m.overdue, m.stock, m.seen, m.unknown, m.mute, m.ceremony} {
 		v.DeletePartialMatch(of)
 	}
 }

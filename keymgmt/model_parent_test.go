@@ -142,6 +142,10 @@ func (p *parent) AskDS(_ context.Context, _ zone.Name, servers []netip.AddrPort)
 }
 
 // Notify implements Parents: a parent that is told looks soon.
+func (*parent) Push(context.Context, zone.Name, netip.AddrPort, string, []string, uint32) error {
+	return errors.New("takes no updates")
+}
+
 func (p *parent) Notify(context.Context, zone.Name, []netip.AddrPort) (string, error) {
 	if p.world.chance(2) {
 		return "", errors.New("nobody there")

@@ -17,6 +17,7 @@ type memory struct {
 	zones    map[zone.Name]*zone.Zone
 	keys     map[string]*KeyRecord
 	chains   map[zone.Name]*Chain
+	tokens   []*Token
 	revision uint64
 	// committed is called with the key set of a zone after each commit, and crash before it may end the program.
 	committed func(z *zone.Zone, ks *KeySet)
@@ -48,7 +49,14 @@ func (m *memory) HostsOf(zone.Owner) []*zone.Host         { return nil }
 func (m *memory) Shards(zone.Name) []*zone.Zone           { return nil }
 func (m *memory) Pool(string) *zone.Pool                  { return nil }
 func (m *memory) Host(zone.Name, string) *zone.Host       { return nil }
-func (m *memory) Chain(apex zone.Name) *Chain             { return m.chains[apex] }
+func (m *memory) Tokens(yield func(*Token) bool) {
+	for _, t := range m.tokens {
+		if !yield(t) {
+			return
+		}
+	}
+}
+func (m *memory) Chain(apex zone.Name) *Chain { return m.chains[apex] }
 
 func (m *memory) Keys(apex zone.Name) (keys []*KeyRecord) {
 	for _, k := range m.keys {
@@ -90,6 +98,9 @@ func (m *memory) Update(_ context.Context, plan func(View) (zone.Changes, error)
 			copied := *r
 			copied.Revision = m.revision
 			m.keys[r.ID] = &copied
+		case *Token:
+			m.tokens = slices.DeleteFunc(m.tokens, func(t *Token) bool { return t.ID == r.ID })
+			m.tokens = append(m.tokens, r)
 		case *Chain:
 			copied := r.clone()
 			copied.Revision = m.revision
@@ -148,7 +159,7 @@ func (m *memory) put(apex zone.Name, spec zone.ZoneSpec, at time.Time) error {
 		if err != nil || m.chains[apex] != nil {
 			return c, err
 		}
-		keys, err := m.vault.NewZone(z, nil, at)
+		keys, err := m.vault.NewZone(z, nil, nil, at)
 		if err == nil {
 			c.Puts = append(c.Puts, keys.Rows()...)
 		}

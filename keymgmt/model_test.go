@@ -40,6 +40,7 @@ type world struct {
 
 	snapshots []*snapshot // what nodes serve; the last one is the newest
 	parent    parent
+	offline   []*KeyRecord // what the custodian has
 	resolvers *dnstest.Population
 
 	begun, ended map[string]int // rollovers
@@ -66,7 +67,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 7)), apex: zone.MustParseName("o-v1.mx.test."),
 		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), synced: true, planner: newPlanner(), tolerance: func(*Manager) {},
 		resolvers: dnstest.NewPopulation(), begun: map[string]int{}, ended: map[string]int{}}
-	v, err := newVault(testKEK(byte(seed)))
+	v, err := vaultOf(testKEK(byte(seed)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +128,9 @@ func (w *world) newPolicy() zone.ZoneSpec {
 	s.Signature.DNSKEYStock = s.Signature.DNSKEYLifetime + w.between(0, 30*24*time.Hour)
 	s.Keys.Algorithm = []zone.Algorithm{zone.ECDSAP256SHA256, zone.ED25519}[w.random.IntN(2)]
 	s.Keys.CSK, s.Keys.StandbyKSK = w.chance(4), w.chance(4)
+	if !s.Keys.CSK && w.chance(3) {
+		s.Keys.KSKPlace = zone.KSKOffline
+	}
 	s.Keys.PropagationDelay = w.parent.ours
 	s.Keys.ParentPropagationDelay = w.parent.propagation
 	s.Keys.ParentDSTTL = w.parent.ttl
@@ -165,6 +169,7 @@ func (w *world) start() {
 	w.must(err)
 	w.publish(z, ks)
 	w.tick()
+	w.custodian()
 }
 
 func (w *world) tick() {
@@ -196,6 +201,9 @@ func (w *world) minute() {
 	}
 	if w.up && !w.now.Before(w.wake) {
 		w.tick()
+	}
+	if w.up && w.now.Truncate(24*time.Hour).Equal(w.now) {
+		w.custodian()
 	}
 	w.parent.act()
 	fresh := w.serveDS()

@@ -18,6 +18,9 @@ type Parents interface {
 	AskDS(ctx context.Context, child zone.Name, servers []netip.AddrPort) []ParentAnswer
 	// Notify tells the parent that there is a new CDS RRset, if it wants to be told (RFC 9859), and returns whom it told.
 	Notify(ctx context.Context, child zone.Name, servers []netip.AddrPort) (target string, err error)
+	// Push puts the DS RRset of a zone into its parent's with a DNS UPDATE message, signed with the TSIG key of that name.
+	// The RDATA is in wire form, the TTL in seconds.
+	Push(ctx context.Context, child zone.Name, server netip.AddrPort, key string, ds []string, ttl uint32) error
 }
 
 // ParentAnswer is what one server of a parent says.
@@ -90,19 +93,41 @@ func (m *Manager) sightingsOf(apex zone.Name) *sightings {
 func (m *Manager) look(ctx context.Context, z *zone.Zone, c *Chain, now time.Time) {
 	s := m.sightingsOf(z.Name)
 	if c != nil && last(c.DS).Seen.IsZero() && s.notified != last(c.DS).Since && !now.Before(last(c.DS).Since.Add(z.Keys.PropagationDelay)) {
-		target, err := m.o.Parents.Notify(ctx, z.Name, z.Parent.Servers)
-		if err != nil {
-			m.o.Log.Warn("the parent was not told of the new CDS RRset; it will find it by itself", "zone", z.Name, "error", err)
-		} else {
-			m.o.Log.Info("the parent was told of the new CDS RRset", "zone", z.Name, "target", target)
+		if m.tell(ctx, z, c) {
+			s.notified = last(c.DS).Since
 		}
-		s.notified = last(c.DS).Since
 	}
 	answers := m.o.Parents.AskDS(ctx, z.Name, z.Parent.Servers)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.note(answers, now)
 	m.o.Metrics.looked(z.Name, answers)
+}
+
+// tell tells the parent that another DS RRset is wanted, or puts it there. It reports whether that needs no repetition.
+func (m *Manager) tell(ctx context.Context, z *zone.Zone, c *Chain) bool {
+	if push := z.Parent.Push; push.IsValid() {
+		var ds []string
+		find := finder(m.o.Store.View().Keys(z.Name))
+		for _, id := range last(c.DS).Keys {
+			if k := find(id); k != nil {
+				ds = append(ds, k.DS()...)
+			}
+		}
+		if err := m.o.Parents.Push(ctx, z.Name, push, z.Parent.PushKey, ds, uint32(z.Keys.ParentDSTTL/time.Second)); err != nil {
+			m.o.Log.Error("the DS was not put into the parent; it will be tried again", "zone", z.Name, "server", push, "error", err)
+			return false
+		}
+		m.o.Log.Info("the DS was put into the parent", "zone", z.Name, "server", push)
+		return true
+	}
+	target, err := m.o.Parents.Notify(ctx, z.Name, z.Parent.Servers)
+	if err != nil {
+		m.o.Log.Warn("the parent was not told of the new CDS RRset; it will find it by itself", "zone", z.Name, "error", err)
+	} else {
+		m.o.Log.Info("the parent was told of the new CDS RRset", "zone", z.Name, "target", target)
+	}
+	return true
 }
 
 // next is when to look next.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -28,9 +29,10 @@ type Sighting struct {
 // Step is a change of a chain that is to be written, and only then served.
 type Step struct {
 	Kind  StepKind
-	Why   string // in words, for the log and for key explain
-	Chain *Chain // as it is to be, but for its stock, and for the ids of keys that are to be made
-	Make  []Slot // new keys and what they become in the goal
+	Why   string       // in words, for the log and for key explain
+	Chain *Chain       // as it is to be, but for its stock, and for the ids of keys that are to be made
+	Make  []Slot       // new keys and what they become in the goal
+	Add   []*KeyRecord // keys that were brought
 	// Resign means that the stock has to be made anew.
 	Resign bool
 	Retire []string // keys that go to the trash
@@ -44,15 +46,17 @@ type StepKind string
 
 // The kinds of steps.
 const (
-	StepAdopt   StepKind = "adopt"   // a chain is made for keys that have none
-	StepGoal    StepKind = "start"   // a rollover begins: keys are made, or the goal changes
-	StepPublish StepKind = "publish" // the DNSKEY RRset changes
-	StepSign    StepKind = "sign"    // other keys sign the records
-	StepAskDS   StepKind = "ask-ds"  // the parent is asked for another DS RRset, by CDS and CDNSKEY
-	StepSeeDS   StepKind = "see-ds"  // the parent was seen to have changed
-	StepRetire  StepKind = "retire"  // keys that nobody remembers go to the trash
-	StepPurge   StepKind = "purge"   // keys leave the trash
-	StepRestock StepKind = "restock" // the key sets are signed for a further while
+	StepAdopt    StepKind = "adopt"    // a chain is made for keys that have none
+	StepGoal     StepKind = "start"    // a rollover begins: keys are made, or the goal changes
+	StepPublish  StepKind = "publish"  // the DNSKEY RRset changes
+	StepSign     StepKind = "sign"     // other keys sign the records
+	StepAskDS    StepKind = "ask-ds"   // the parent is asked for another DS RRset, by CDS and CDNSKEY
+	StepSeeDS    StepKind = "see-ds"   // the parent was seen to have changed
+	StepRetire   StepKind = "retire"   // keys that nobody remembers go to the trash
+	StepPurge    StepKind = "purge"    // keys leave the trash
+	StepRestock  StepKind = "restock"  // the key sets are signed for a further while
+	StepReserve  StepKind = "reserve"  // keys are made, or brought, that nobody uses yet
+	StepCeremony StepKind = "ceremony" // an offline key has signed key sets
 )
 
 // trashRetention is how long retired keys can be brought back.
@@ -67,7 +71,8 @@ type planner struct {
 	recordsCached func(in Input, now time.Time) time.Time // the same of records that are signed by other keys from now on
 	dsCached      func(in Input, now time.Time) time.Time // the same of a DS RRset that the parent no longer serves at now
 	check         func(c *Chain, algorithm algorithmOf, now time.Time) *conflict
-	believes      func(s Sighting) bool // that the parent has what it was seen to have
+	believes      func(s Sighting) bool                                  // that the parent has what it was seen to have
+	windows       func(in Input, c *Chain, now time.Time) []rrsig.Window // for which the key sets of a chain can be signed
 }
 
 func newPlanner() planner {
@@ -75,6 +80,7 @@ func newPlanner() planner {
 		keysCached: keysCached, recordsCached: recordsCached, dsCached: dsCached,
 		check:    (*Chain).check,
 		believes: func(s Sighting) bool { return s.Agreed },
+		windows:  signableWindows,
 	}
 }
 
@@ -117,6 +123,7 @@ type plan struct {
 	wake      time.Time // the earliest time at which more can be done; zero if only an event changes anything
 	blocked   *conflict // what the first thing that is wanted waits for
 	wanted    string    // what that is
+	ceremony  bool      // an offline key has to sign first
 }
 
 func (p planner) on(in Input, now time.Time) *plan {
@@ -245,7 +252,7 @@ func (p *plan) publish() *Step {
 		next := p.try("the DNSKEY RRset is to become "+p.names(keys), func(c *Chain) {
 			c.Keys = replace(c.Keys, keys, p.now, p.keysCached(p.in, p.now))
 		})
-		if next != nil && next.checkPresent(p.find) == nil {
+		if next != nil && next.checkPresent(p.find) == nil && p.signable(next) {
 			return &Step{Kind: StepPublish, Why: "the DNSKEY RRset becomes " + p.names(keys), Chain: next, Resign: true}
 		}
 	}
@@ -267,7 +274,7 @@ func (p *plan) askDS() *Step {
 	c := p.try("the parent is to be asked for the DS of "+p.names(goal), func(c *Chain) {
 		c.DS = replace(c.DS, goal, p.now, time.Time{})
 	})
-	if c == nil {
+	if c == nil || !p.signable(c) {
 		return nil
 	}
 	return &Step{Kind: StepAskDS, Why: "the parent is asked for the DS of " + p.names(goal), Chain: c, Resign: true}
@@ -347,6 +354,9 @@ func (p *plan) restock() *Step {
 	c := p.in.Chain.clone()
 	c.Stock.TTL = ttl
 	c.Keys = replace(c.Keys, last(c.Keys).Keys, p.now, p.keysCached(p.in, p.now)) // caches keep the one with the other TTL
+	if !p.signable(c) {
+		return nil
+	}
 	return &Step{Kind: StepRestock, Why: "the key sets get another TTL", Chain: c, Resign: true}
 }
 
@@ -358,11 +368,32 @@ func (p *plan) resign() *Step {
 		p.at(due)
 		return nil
 	}
+	fresh := Stock{TTL: stock.TTL}
+	for _, w := range p.windows(p.in, p.in.Chain, p.now) {
+		fresh.Periods = append(fresh.Periods, periodOf(w))
+	}
+	if fresh.at(p.now) == nil || stock.at(p.now) != nil && !fresh.End().After(stock.End()) {
+		p.ceremony = true
+		return nil
+	}
 	return &Step{Kind: StepRestock, Why: "the key sets are signed for the time to come", Chain: p.in.Chain.clone(), Resign: true}
 }
 
-// imaginedTag stands for the tag of a key that is not made yet.
-const imaginedTag = 0
+// ceremonyWanted is what is waited for when an offline key has not signed what is to be published.
+const ceremonyWanted = "signatures of the offline KSK, from a ceremony (mxseal key export-request)"
+
+// signable reports whether the key sets of a chain can be signed for the present time.
+func (p *plan) signable(c *Chain) bool {
+	s := Stock{TTL: c.Stock.TTL}
+	for _, w := range p.windows(p.in, c, p.now) {
+		s.Periods = append(s.Periods, periodOf(w))
+	}
+	if s.at(p.now) == nil {
+		p.ceremony = true
+		return false
+	}
+	return true
+}
 
 // names names keys for people.
 func (p *plan) names(ids []string) string {
@@ -372,7 +403,7 @@ func (p *plan) names(ids []string) string {
 			text += ", "
 		}
 		switch k := p.find(id); {
-		case k != nil && k.KeyTag == imaginedTag && len(k.PublicKey) == 0:
+		case k != nil && len(k.PublicKey) == 0: // imagined
 			text += "a new " + string(k.Role)
 		case k != nil:
 			text += fmt.Sprintf("%s %d", k.Role, k.KeyTag)

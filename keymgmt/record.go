@@ -31,9 +31,10 @@ type Place string
 
 // The places.
 const (
-	PlaceHere    Place = ""        // in the record, sealed
-	PlaceOffline Place = "offline" // with somebody who signs the key sets in a ceremony
-	PlaceForeign Place = "foreign" // with another signer of the zone (RFC 8901 §2.1.2); we publish the key, nothing more
+	PlaceHere    Place = zone.KSKSealed  // in the record, sealed
+	PlaceToken   Place = zone.KSKToken   // in a PKCS #11 token, under the id of the record
+	PlaceOffline Place = zone.KSKOffline // with somebody who signs the key sets in a ceremony
+	PlaceForeign Place = "foreign"       // with another signer of the zone (RFC 8901 §2.1.2); we publish the key, nothing more
 )
 
 // Flags of a DNSKEY (RFC 4034 §2.1.1, RFC 5011 §7).

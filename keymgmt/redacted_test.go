@@ -115,7 +115,7 @@ func TestNothingPrintsPrivateMaterial(t *testing.T) {
 		ring = ring.With(set)
 		secrets := [][]byte{testKEK(1)}
 		for _, r := range records {
-			plain, err := v.open(r.Sealed, r.additional())
+			plain, err := v.open(r.KEK, r.Sealed, r.additional())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +131,7 @@ func TestNothingPrintsPrivateMaterial(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := set.SigningKeys(zone.TypeA)[0]
-		holders := []any{v, *v, set, *set, ring, *ring, key, *key}
+		holders := []any{v, set, *set, ring, *ring, key, *key}
 		for _, value := range append([]any{records, records[0], *records[0], token, *token, KSK, ScopeAdmin}, holders...) {
 			var octets bytes.Buffer
 			reachable(reflect.ValueOf(value), map[uintptr]bool{}, &octets)

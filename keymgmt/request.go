@@ -33,8 +33,8 @@ func (p *plan) roll(role Role, emergency bool) (*Step, error) {
 		return nil, refuse(zone.ErrInvalid, "role", "the zone has no CSK; roll its ksk or its zsk")
 	case !role.known():
 		return nil, refuse(zone.ErrInvalid, "role", "must be ksk or zsk")
-	case p.find(g.KSK).Place != PlaceHere:
-		return nil, refuse(zone.ErrConflict, "role", "the KSK is offline; keys are rolled in a ceremony")
+	case slot == SlotKSK && p.lacks(p.renewal(slot)) != "":
+		return nil, refuse(zone.ErrConflict, "role", "what is lacking is %s: mxseal key add", p.lacks(p.renewal(slot)))
 	}
 	settled = settled && !p.otherKeysWanted() // all keys are about to be replaced; one of them alone must not be
 	switch {
@@ -56,6 +56,8 @@ func (p *plan) earliest() string {
 		return ", and a step of it is due now"
 	}
 	switch {
+	case p.ceremony:
+		return " (" + ceremonyWanted + ")"
 	case p.blocked != nil && !p.blocked.until.IsZero():
 		return fmt.Sprintf(" (%s: not before %s, because %s)", p.wanted, p.blocked.until.UTC().Format(time.RFC3339), p.blocked.why)
 	case last(p.in.Chain.DS).Seen.IsZero():
@@ -134,7 +136,9 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error 
 			return nil, refuse(zone.ErrConflict, "key", "is not in the trash")
 		case !p.settledKSK() || !p.settledZSK() || p.otherKeysWanted():
 			return nil, refuse(zone.ErrConflict, "key", "a rollover is on its way%s", p.earliest())
-		case k.Algorithm != p.in.Zone.Keys.Algorithm || (k.Role == CSK) != p.in.Zone.Keys.CSK:
+		case k.isForeign():
+			return nil, refuse(zone.ErrConflict, "key", "is that of another signer; add it again")
+		case k.Algorithm != p.in.Zone.Keys.Algorithm || (k.Role == CSK) != p.in.Zone.Keys.CSK || k.Role == KSK && k.Place != Place(p.in.Zone.Keys.KSKPlace):
 			return nil, refuse(zone.ErrConflict, "key", "is a %s %s, which the zone's policy does not ask for", k.Algorithm, k.Role)
 		}
 		s := p.restore(k)
@@ -143,13 +147,21 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error 
 	})
 }
 
-// request makes a step that somebody asks for, and then all that follow from it at once.
+// request makes a step that somebody asks for, unless the clock is not to be trusted.
 func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.holding != nil {
-		return refuse(zone.ErrUnavailable, "keys", "%s; no key changes until it is", m.holding)
+	holding := m.holding
+	m.mu.Unlock()
+	if holding != nil {
+		return refuse(zone.ErrUnavailable, "keys", "%s; no key changes until it is", holding)
 	}
+	return m.apply(ctx, apex, make)
+}
+
+// apply makes a step that somebody asks for, and has the manager look for what follows.
+func (m *Manager) apply(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	err := m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
 		if z := v.Zone(apex); z == nil {
 			return zone.Changes{}, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)

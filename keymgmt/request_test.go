@@ -26,6 +26,10 @@ func (b *bench) Read() Reading { return Reading{Wall: b.at, Mono: b.at.Sub(now),
 
 func (b *bench) AskDS(context.Context, zone.Name, []netip.AddrPort) []ParentAnswer { return b.says }
 
+func (*bench) Push(context.Context, zone.Name, netip.AddrPort, string, []string, uint32) error {
+	return errors.New("takes no updates")
+}
+
 func (b *bench) Notify(context.Context, zone.Name, []netip.AddrPort) (string, error) {
 	return "", errors.New("nobody wants to know")
 }
@@ -319,6 +323,10 @@ type countingParents struct{ asked *int }
 func (c countingParents) AskDS(context.Context, zone.Name, []netip.AddrPort) []ParentAnswer {
 	*c.asked++
 	return nil
+}
+
+func (countingParents) Push(context.Context, zone.Name, netip.AddrPort, string, []string, uint32) error {
+	return errors.New("takes no updates")
 }
 
 func (countingParents) Notify(context.Context, zone.Name, []netip.AddrPort) (string, error) {

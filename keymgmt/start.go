@@ -16,12 +16,13 @@ const (
 	SlotZSK     Slot = "zsk"
 	SlotCSK     Slot = "csk" // both
 	SlotStandby Slot = "standby"
+	SlotReserve Slot = "reserve" // of ZSKs, before they take theirs
 )
 
 // role returns the role of a key that takes a slot.
 func (s Slot) role(p zone.KeyPolicy) Role {
 	switch {
-	case s == SlotZSK:
+	case s == SlotZSK, s == SlotReserve:
 		return ZSK
 	case s == SlotCSK, p.CSK:
 		return CSK
@@ -29,11 +30,65 @@ func (s Slot) role(p zone.KeyPolicy) Role {
 	return KSK
 }
 
+// place returns where the private part of such a key is to be.
+func (s Slot) place(p zone.KeyPolicy) Place {
+	if s == SlotKSK || s == SlotStandby {
+		return Place(p.KSKPlace)
+	}
+	return PlaceHere
+}
+
+// reserved returns a key that waits to take a slot, "" if there is none.
+func (p *plan) reserved(g *Goal, s Slot) string {
+	policy := p.in.Zone.Keys
+	i := slices.IndexFunc(g.Reserve, func(id string) bool {
+		k := p.find(id)
+		return k != nil && k.Role == s.role(policy) && k.Algorithm == policy.Algorithm && k.Place == s.place(policy)
+	})
+	if i < 0 {
+		return ""
+	}
+	return g.Reserve[i]
+}
+
+// lacks says what somebody has to bring before slots can be filled, "" if nothing.
+func (p *plan) lacks(slots ...Slot) string {
+	g := p.in.Chain.clone().Goal
+	for _, s := range slots {
+		if s.place(p.in.Zone.Keys) != PlaceOffline {
+			continue
+		}
+		id := p.reserved(&g, s)
+		if id == "" {
+			return "the public key of a new offline KSK"
+		}
+		g.spend(id)
+	}
+	return ""
+}
+
+// can reports whether nothing is lacking for slots, or notes what is.
+func (p *plan) can(slots ...Slot) bool {
+	missing := p.lacks(slots...)
+	if missing != "" {
+		p.want(missing)
+	}
+	return missing == ""
+}
+
+// spend takes a key out of the reserve.
+func (g *Goal) spend(id string) {
+	g.Reserve = slices.DeleteFunc(g.Reserve, func(r string) bool { return r == id })
+}
+
 // fill puts a key into a slot.
 func (g *Goal) fill(s Slot, id string, now time.Time) {
 	switch s {
 	case SlotStandby:
 		g.Standby = id
+		return
+	case SlotReserve:
+		g.Reserve = append(g.Reserve, id)
 		return
 	case SlotZSK:
 		g.ZSK, g.ZSKFrom = id, now
@@ -61,25 +116,28 @@ func slots(p zone.KeyPolicy) []Slot {
 // is the fastest way to get rid of a key. A ZSK does not wait for a parent that takes its time.
 func (p *plan) start() *Step {
 	z, g := p.in.Zone, p.in.Chain.Goal
-	ksk, zsk := p.settledKSK(), p.settledZSK()
-	isCSK := g.KSK == g.ZSK
-	switch {
-	case g.NoDS != z.Parent.WithdrawDS:
+	if g.NoDS != z.Parent.WithdrawDS {
 		return p.aim("the policy says whether the parent has a DS", nil, func(g *Goal) { g.NoDS = z.Parent.WithdrawDS })
-	case p.otherKeysWanted():
-		if ksk && zsk {
-			return p.aim("the policy asks for other keys", slots(z.Keys), func(g *Goal) { g.Standby, g.Again = "", nil })
+	}
+	ksk, zsk := p.settledKSK(), p.settledZSK()
+	if needed, all := p.unlikePolicy(); len(needed) > 0 && (p.can(needed...) || all) {
+		if ksk && zsk && p.can(needed...) {
+			return p.aim("the policy asks for other keys", needed, func(g *Goal) { g.Standby, g.Again = "", nil })
 		}
 		p.want("other keys, which have to wait for the rollover that is on its way")
+		return nil
+	}
+	isCSK := g.KSK == g.ZSK
+	switch {
 	case ksk && !z.Keys.StandbyKSK && g.Standby != "":
 		return p.aim("the policy asks for no standby KSK", nil, func(g *Goal) { g.Standby = "" })
-	case ksk && z.Keys.StandbyKSK && g.Standby == "":
+	case ksk && z.Keys.StandbyKSK && g.Standby == "" && p.can(SlotStandby):
 		return p.aim("the policy asks for a standby KSK", []Slot{SlotStandby}, nil)
-	case ksk && (zsk || !isCSK) && slices.Contains(g.Again, SlotKSK):
+	case ksk && (zsk || !isCSK) && slices.Contains(g.Again, SlotKSK) && p.can(p.renewal(SlotKSK)):
 		return p.renew("an operator has asked for it", SlotKSK)
 	case zsk && slices.Contains(g.Again, SlotZSK):
 		return p.renew("an operator has asked for it", SlotZSK)
-	case p.due(g.KSKFrom, z.Keys.KSKLifetime) && ksk && (zsk || !isCSK) && p.confirmed():
+	case p.due(g.KSKFrom, z.Keys.KSKLifetime) && ksk && (zsk || !isCSK) && p.confirmed() && p.can(p.renewal(SlotKSK)):
 		return p.renew("the lifetime of the key is over", SlotKSK)
 	case !isCSK && p.due(g.ZSKFrom, z.Keys.ZSKLifetime) && zsk:
 		return p.renew("the lifetime of the key is over", SlotZSK)
@@ -87,10 +145,34 @@ func (p *plan) start() *Step {
 	return nil
 }
 
+// unlikePolicy returns the slots of keys that are not of the kind that the policy asks for: all of them, or, if it is but
+// the place of the KSK, only those that are affected. Other rollovers need not wait until an offline KSK is brought.
+func (p *plan) unlikePolicy() (needed []Slot, all bool) {
+	if p.otherKeysWanted() {
+		return slots(p.in.Zone.Keys), true
+	}
+	if k := p.find(p.in.Chain.Goal.KSK); k != nil && k.Role == KSK && k.Place != Place(p.in.Zone.Keys.KSKPlace) {
+		return slices.DeleteFunc(slots(p.in.Zone.Keys), func(s Slot) bool { return s == SlotZSK }), false
+	}
+	return nil, false
+}
+
 // otherKeysWanted reports whether the policy asks for another algorithm or other roles than the goal has.
 func (p *plan) otherKeysWanted() bool {
 	g, policy := p.in.Chain.Goal, p.in.Zone.Keys
 	return p.algorithm(g.KSK) != policy.Algorithm || p.algorithm(g.ZSK) != policy.Algorithm || (g.KSK == g.ZSK) != policy.CSK
+}
+
+// renewal returns the slot that a new key takes when a role is rolled.
+func (p *plan) renewal(slot Slot) Slot {
+	g := p.in.Chain.Goal
+	switch {
+	case slot == SlotKSK && g.Standby != "":
+		return SlotStandby
+	case g.KSK == g.ZSK:
+		return SlotCSK
+	}
+	return slot
 }
 
 // renew begins the rollover of one role. A standby KSK takes the place of the KSK, and the new key that of the standby.
@@ -100,28 +182,33 @@ func (p *plan) renew(why string, slot Slot) *Step {
 	asked := func(n *Goal) {
 		n.Again = slices.DeleteFunc(slices.Clone(g.Again), func(s Slot) bool { return csk || s == slot })
 	}
-	if slot == SlotKSK && g.Standby != "" {
-		return p.aim(why, []Slot{SlotStandby}, func(n *Goal) {
-			asked(n)
+	return p.aim(why, []Slot{p.renewal(slot)}, func(n *Goal) {
+		asked(n)
+		if slot == SlotKSK && g.Standby != "" {
 			n.KSK, n.KSKFrom, n.Standby = g.Standby, p.now, ""
 			if csk {
 				n.ZSK, n.ZSKFrom = n.KSK, p.now
 			}
-		})
-	}
-	if csk {
-		slot = SlotCSK
-	}
-	return p.aim(why, []Slot{slot}, asked)
+		}
+	})
 }
 
-// aim changes the goal. With an offline KSK a goal only changes in a ceremony.
-func (p *plan) aim(why string, make []Slot, change func(g *Goal)) *Step {
-	c := p.in.Chain.clone()
+// aim changes the goal. Slots are filled with keys of the reserve, and the others with keys that are to be made.
+func (p *plan) aim(why string, slots []Slot, change func(g *Goal)) *Step {
+	s := &Step{Kind: StepGoal, Why: why, Chain: p.in.Chain.clone()}
+	g := &s.Chain.Goal
 	if change != nil {
-		change(&c.Goal)
+		change(g)
 	}
-	return &Step{Kind: StepGoal, Why: why, Chain: c, Make: make}
+	for _, slot := range slots {
+		if id := p.reserved(g, slot); id != "" {
+			g.spend(id)
+			g.fill(slot, id, p.now)
+		} else {
+			s.Make = append(s.Make, slot)
+		}
+	}
+	return s
 }
 
 // due reports whether a key's lifetime is over, and otherwise notes when it will be.

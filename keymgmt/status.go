@@ -11,7 +11,7 @@ import (
 // KeyStatus is a key as operators want to see it.
 type KeyStatus struct {
 	*KeyRecord
-	// Use is what the key is at present: ksk, zsk or csk; standby; foreign; incoming, outgoing; retired.
+	// Use is what the key is at present: ksk, zsk or csk; standby; reserve; foreign; incoming, outgoing; retired.
 	Use string
 	// What caches may hold. RRSIG is of the records, not of the key sets.
 	DNSKEY, RRSIG, DS State
@@ -89,6 +89,8 @@ func (p *plan) useOf(k *KeyRecord) string {
 		return "retired"
 	case k.isForeign():
 		return "foreign"
+	case slices.Contains(g.Reserve, k.ID):
+		return "reserve"
 	case k.ID == g.Standby:
 		return "standby"
 	case !g.has(k.ID):
@@ -125,7 +127,10 @@ func (p *plan) status() Status {
 	})
 	if step := p.next(); step == nil {
 		s.Wanted = p.wanted
-		if p.blocked != nil {
+		switch {
+		case p.ceremony: // more can be done about that than about anything else
+			s.Wanted = ceremonyWanted
+		case p.blocked != nil:
 			s.Because, s.Until = p.blocked.why, p.blocked.until
 		}
 	}

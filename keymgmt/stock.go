@@ -120,42 +120,50 @@ func (v *Vault) SignAhead(z *zone.Zone, c *Chain, records []*KeyRecord, now time
 		return Stock{}, err
 	}
 	keys := c.keySigners(find)
-	signs := make([]signFunc, len(keys))
+	signs := make([]signFunc, len(keys)) // nil: offline
 	for i, k := range keys {
+		if k.Place == PlaceOffline {
+			continue
+		}
 		if signs[i], err = v.private(k); err != nil {
 			return Stock{}, fmt.Errorf("%s: %w", k, err)
 		}
 	}
-	end := now.Add(z.Signature.Stock())
-	for at := now; ; at = at.Add(z.Signature.DNSKEYQuantum()) {
-		w := rrsig.Ahead(z.Signature, at)
-		p := Period{Start: w.Start, Inception: w.Inception, Expiration: w.Expiration}
+	windows := signableWindows(Input{Zone: z, Keys: records}, c, now)
+	if len(windows) == 0 {
+		return Stock{}, ErrAway
+	}
+	for _, w := range windows {
+		p := periodOf(w)
 		for _, set := range sets {
-			sigs, err := signWith(z.Name, set, w, keys, signs)
-			if err != nil {
-				return Stock{}, err
+			data := rrsig.AppendData(nil, z.Name, set, w)
+			sigs := make([][]byte, len(keys))
+			for i, k := range keys {
+				if signs[i] == nil {
+					sigs[i] = c.signedOffline(k, w, set.Type())
+				} else if sigs[i], err = signAs(z.Name, set, data, k, signs[i]); err != nil {
+					return Stock{}, err
+				}
 			}
 			*p.of(set.Type()) = sigs
 		}
 		s.Periods = append(s.Periods, p)
-		if !s.End().Before(end) {
-			return s, nil
-		}
 	}
+	return s, nil
 }
 
-func signWith(apex zone.Name, set zone.RRset, w rrsig.Window, keys []*KeyRecord, signs []signFunc) ([][]byte, error) {
-	data := rrsig.AppendData(nil, apex, set, w)
-	sigs := make([][]byte, len(keys))
-	for i, k := range keys {
-		rrsig.SetKey(data, k.Algorithm, k.KeyTag)
-		signature, err := signs[i](slices.Clone(data), sha256.Sum256(data))
-		if err != nil {
-			return nil, fmt.Errorf("sign %s with %s: %w", set.Type(), k, err)
-		}
-		sigs[i] = append(slices.Clone(rrsig.Head(data, apex)), signature...)
+func periodOf(w rrsig.Window) Period {
+	return Period{Start: w.Start, Inception: w.Inception, Expiration: w.Expiration}
+}
+
+// signAs returns the RDATA of a signature over what rrsig.AppendData gave; data is changed.
+func signAs(apex zone.Name, set zone.RRset, data []byte, k *KeyRecord, sign signFunc) ([]byte, error) {
+	rrsig.SetKey(data, k.Algorithm, k.KeyTag)
+	signature, err := sign(slices.Clone(data), sha256.Sum256(data))
+	if err != nil {
+		return nil, fmt.Errorf("sign %s with %s: %w", set.Type(), k, err)
 	}
-	return sigs, nil
+	return append(slices.Clone(rrsig.Head(data, apex)), signature...), nil
 }
 
 // verify checks every signature of the stock with the public keys: what was damaged, or signed by somebody else, is

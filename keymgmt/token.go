@@ -1,8 +1,9 @@
 package keymgmt
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -48,8 +49,9 @@ func (s Scope) Allows(need Scope) bool { return need.rank() > 0 && s.rank() >= n
 
 // Token is a bearer token as the store has it: without its secret. Rows are immutable and made by a [Vault].
 type Token struct {
-	ID          string    `json:"id"`   // 64 random bits in lower-case hex
-	Hash        []byte    `json:"hash"` // HMAC-SHA-256 of the whole secret
+	ID          string    `json:"id"`     // 64 random bits in lower-case hex
+	KEK         string    `json:"kek"`    // identity of the key-encryption key that Sealed needs
+	Sealed      []byte    `json:"sealed"` // SHA-256 of the whole secret, bound to id, scope and times
 	Scope       Scope     `json:"scope"`
 	Description string    `json:"description,omitempty"`
 	Created     time.Time `json:"created"` // UTC
@@ -78,17 +80,31 @@ func (v *Vault) NewToken(scope Scope, description string, expires, now time.Time
 	}
 	id := hex.EncodeToString(random[:tokenIDSize])
 	secret = tokenPrefix + id + "_" + base64.RawURLEncoding.EncodeToString(random[tokenIDSize:])
-	t = &Token{ID: id, Hash: v.mac(secret), Scope: scope, Description: description, Created: now.UTC(), Expires: expires}
+	t = &Token{ID: id, KEK: v.KEK(), Scope: scope, Description: description, Created: now.UTC(), Expires: expires}
 	if !expires.IsZero() {
 		t.Expires = expires.UTC()
 	}
+	hash := sha256.Sum256([]byte(secret))
+	if t.Sealed, err = v.seal(t.KEK, hash[:], t.additional()); err != nil {
+		return "", nil, fmt.Errorf("make a token: %w", err)
+	}
 	return secret, t, nil
+}
+
+// additional is what the hash of a token's secret is bound to: nobody makes a token with the store alone, nor changes what one
+// may do.
+func (t *Token) additional() []byte {
+	return lengthPrefixed("token", t.ID, string(t.Scope), t.Created.Format(time.RFC3339Nano), t.Expires.Format(time.RFC3339Nano), t.KEK)
 }
 
 // CheckToken returns nil if secret is that of t and t has not expired, else ErrTokenWrong or ErrTokenExpired. The
 // time it takes does not depend on how much of the secret is right.
 func (v *Vault) CheckToken(t *Token, secret string, now time.Time) error {
-	if !hmac.Equal(v.mac(secret), t.Hash) {
+	want, err := v.open(t.KEK, t.Sealed, t.additional())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrTokenWrong, err)
+	}
+	if hash := sha256.Sum256([]byte(secret)); subtle.ConstantTimeCompare(hash[:], want) != 1 {
 		return ErrTokenWrong
 	}
 	if !t.Expires.IsZero() && !now.Before(t.Expires) {

@@ -1,10 +1,10 @@
 package keymgmt
 
 import (
+	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -12,29 +12,51 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/zone"
 )
 
-// Vault makes and opens what needs the key-encryption key. Three keys are derived from that one with
-// HKDF-SHA-256 (RFC 5869): one seals, one authenticates tokens, one is the public identity.
+// Vault makes and opens what needs the key-encryption key. Two keys are derived from that one with
+// HKDF-SHA-256 (RFC 5869): one seals, one is the public identity. While the key-encryption key is being replaced there are
+// earlier ones, which open and do not seal.
 //
 // A sealed private key is one octet of format version (1), 12 octets of random nonce, and the AES-256-GCM
 // encryption of the PKCS #8 form with its tag. The additional data is what [KeyRecord] says about the key: a
 // record of which any part was changed does not open.
 type Vault struct {
 	redacted
+	hsm     HSM // nil if there is none
+	sealers atomic.Pointer[sealers]
+}
+
+// HSM is a PKCS #11 token in which KSKs may be. Safe for concurrent use.
+type HSM interface {
+	// Generate makes a key pair under an id; the private key never leaves the token.
+	Generate(algorithm uint8, id []byte) (crypto.PublicKey, error)
+	// Signer returns the private key of an id.
+	Signer(id []byte) (crypto.Signer, error)
+	// Destroy removes a key pair; that there is none is no error.
+	Destroy(id []byte) error
+	// Wrap encrypts a secret under a key of the token, bound to the additional data.
+	Wrap(secret, additional []byte) ([]byte, error)
+	// Unwrap decrypts what Wrap has made.
+	Unwrap(wrapped, additional []byte) ([]byte, error)
+}
+
+// sealers is the key-encryption keys: the first seals, all of them open.
+type sealers []*sealer
+
+// sealer seals under one key-encryption key.
+type sealer struct {
 	id   string
-	seal func(plain, additional []byte) []byte
-	open func(sealed, additional []byte) ([]byte, error)
-	mac  func(message string) []byte
+	aead cipher.AEAD
 }
 
 const (
 	sealVersion = 1
 	infoSeal    = "mxseal 1 seal private keys"
-	infoToken   = "mxseal 1 authenticate tokens"
 	infoID      = "mxseal 1 identity"
 	idSize      = 8 // of a key-encryption key's identity, in octets
 
@@ -44,17 +66,18 @@ const (
 )
 
 var (
-	errSealed  = errors.New("the sealed key does not belong to this record, or was changed")
-	errVersion = errors.New("the sealed key has a format that this version does not know")
+	errSealed  = errors.New("what is sealed does not belong to this record, or was changed")
+	errVersion = errors.New("what is sealed has a format that this version does not know")
 	// ErrAway means that the private part of a key is not on this machine.
 	ErrAway = errors.New("the private key is somewhere else")
 	errTags = errors.New("no key with a free key tag was found")
+	errHSM  = errors.New("the key is in a PKCS #11 token, and none is configured (keys.pkcs11.module)")
 )
 
-// newVault derives the keys; kek is not kept.
-func newVault(kek []byte) (*Vault, error) {
-	derived := make(map[string][]byte, 3)
-	for info, size := range map[string]int{infoSeal: 32, infoToken: 32, infoID: idSize} {
+// newSealer derives the keys; kek is not kept.
+func newSealer(kek []byte) (*sealer, error) {
+	derived := make(map[string][]byte, 2)
+	for info, size := range map[string]int{infoSeal: 32, infoID: idSize} {
 		key, err := hkdf.Key(sha256.New, kek, nil, info, size)
 		if err != nil {
 			return nil, fmt.Errorf("%w: derive: %w", ErrKEK, err)
@@ -69,31 +92,46 @@ func newVault(kek []byte) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKEK, err)
 	}
-	return &Vault{
-		id: hex.EncodeToString(derived[infoID]),
-		seal: func(plain, additional []byte) []byte {
-			return aead.Seal([]byte{sealVersion}, nil, plain, additional)
-		},
-		open: func(sealed, additional []byte) ([]byte, error) {
-			if len(sealed) == 0 || sealed[0] != sealVersion {
-				return nil, errVersion
-			}
-			plain, err := aead.Open(nil, nil, sealed[1:], additional)
-			if err != nil {
-				return nil, errSealed
-			}
-			return plain, nil
-		},
-		mac: func(message string) []byte {
-			h := hmac.New(sha256.New, derived[infoToken])
-			h.Write([]byte(message))
-			return h.Sum(nil)
-		},
-	}, nil
+	return &sealer{hex.EncodeToString(derived[infoID]), aead}, nil
 }
 
-// KEK returns the public identity of the key-encryption key: 64 bits derived from it, in hex.
-func (v *Vault) KEK() string { return v.id }
+// KEK returns the public identity of the key-encryption key that seals: 64 bits derived from it, in hex.
+func (v *Vault) KEK() string { return (*v.sealers.Load())[0].id }
+
+// seal encrypts under the present key-encryption key. The caller's additional data has the identity of that one: kek.
+func (v *Vault) seal(kek string, plain, additional []byte) ([]byte, error) {
+	s, err := v.sealer(kek)
+	if err != nil {
+		return nil, err
+	}
+	return s.aead.Seal([]byte{sealVersion}, nil, plain, additional), nil
+}
+
+// open decrypts what was sealed under a key-encryption key.
+func (v *Vault) open(kek string, sealed, additional []byte) ([]byte, error) {
+	s, err := v.sealer(kek)
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) == 0 || sealed[0] != sealVersion {
+		return nil, errVersion
+	}
+	plain, err := s.aead.Open(nil, nil, sealed[1:], additional)
+	if err != nil {
+		return nil, errSealed
+	}
+	return plain, nil
+}
+
+func (v *Vault) sealer(kek string) (*sealer, error) {
+	all := *v.sealers.Load()
+	for _, s := range all {
+		if s.id == kek {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: it is sealed under %q, not under the configured one, %q", ErrKEK, kek, all[0].id)
+}
 
 // ZoneKeys is what a zone needs before it can be answered for.
 type ZoneKeys struct {
@@ -110,14 +148,25 @@ func (k ZoneKeys) Rows() []zone.Row {
 	return append(rows, k.Chain)
 }
 
-// NewZone makes what a zone needs before it can be answered for: its keys by the policy, a CSK or a KSK and a ZSK, and
-// the chain that publishes them. Key tags, and those of revoked forms, differ from those of existing keys.
-func (v *Vault) NewZone(z *zone.Zone, existing []*KeyRecord, now time.Time) (ZoneKeys, error) {
-	roles := make([]Role, 0, 3)
-	for _, s := range slots(z.Keys) {
-		roles = append(roles, s.role(z.Keys))
+// CheckPolicy refuses a policy that needs a token where there is none.
+func (v *Vault) CheckPolicy(p zone.KeyPolicy) error {
+	if Place(p.KSKPlace) == PlaceToken && v.hsm == nil {
+		return refuse(zone.ErrInvalid, "keys.ksk_place", "pkcs11 needs a token, and this server has none (keys.pkcs11.module)")
 	}
-	made, err := v.generate(z, roles, existing, now)
+	return nil
+}
+
+// NewZone makes what a zone needs before it can be answered for: its keys by the policy, a CSK or a KSK and a ZSK, and
+// the chain that publishes them. Key tags, and those of revoked forms, differ from those of existing keys. A zone that was
+// signed by another server keeps its keys, if all of them are given.
+func (v *Vault) NewZone(z *zone.Zone, given []GivenKey, existing []*KeyRecord, now time.Time) (ZoneKeys, error) {
+	var made []*KeyRecord
+	var err error
+	if len(given) > 0 {
+		made, err = v.takeOver(z, given, existing, now)
+	} else {
+		made, err = v.generate(z, slots(z.Keys), existing, now)
+	}
 	if err != nil {
 		return ZoneKeys{}, err
 	}
@@ -126,8 +175,9 @@ func (v *Vault) NewZone(z *zone.Zone, existing []*KeyRecord, now time.Time) (Zon
 	return ZoneKeys{made, c}, err
 }
 
-// generate makes keys of roles, all with tags of their own.
-func (v *Vault) generate(z *zone.Zone, roles []Role, existing []*KeyRecord, now time.Time) ([]*KeyRecord, error) {
+// generate makes keys that take slots, all with tags of their own. An offline key is made by somebody else: until it is
+// brought, a zone has a sealed one.
+func (v *Vault) generate(z *zone.Zone, slots []Slot, existing []*KeyRecord, now time.Time) ([]*KeyRecord, error) {
 	taken := map[uint16]bool{}
 	take := func(k *KeyRecord) {
 		tag, revoked := tags(k.Flags, k.Algorithm, k.PublicKey)
@@ -136,9 +186,13 @@ func (v *Vault) generate(z *zone.Zone, roles []Role, existing []*KeyRecord, now 
 	for _, k := range existing {
 		take(k)
 	}
-	made := make([]*KeyRecord, len(roles))
-	for i, role := range roles {
-		k, err := v.Generate(z, role, now, func(tag uint16) bool { return taken[tag] })
+	made := make([]*KeyRecord, len(slots))
+	for i, slot := range slots {
+		place := slot.place(z.Keys)
+		if place == PlaceOffline {
+			place = PlaceHere
+		}
+		k, err := v.Generate(z, slot.role(z.Keys), place, now, func(tag uint16) bool { return taken[tag] })
 		if err != nil {
 			return nil, err
 		}
@@ -149,59 +203,153 @@ func (v *Vault) generate(z *zone.Zone, roles []Role, existing []*KeyRecord, now 
 }
 
 // Generate makes a key of the zone's algorithm. Neither its key tag nor that of its revoked form is taken.
-func (v *Vault) Generate(z *zone.Zone, role Role, now time.Time, taken func(tag uint16) bool) (*KeyRecord, error) {
+func (v *Vault) Generate(z *zone.Zone, role Role, place Place, now time.Time, taken func(tag uint16) bool) (*KeyRecord, error) {
 	if !role.known() {
 		return nil, fmt.Errorf("make a key of zone %s: there is no role %q", z.Name, role)
 	}
 	for range tagAttempts {
-		k, plain, err := newKey(z, role)
-		if err != nil {
+		k := &KeyRecord{ID: newKeyID(), Zone: z.Name, ZoneID: z.ID, Role: role, Algorithm: z.Keys.Algorithm,
+			Flags: role.flags(), Created: now.UTC(), Place: place}
+		err := v.fillIn(k, taken)
+		if err == nil {
+			return k, nil
+		}
+		if place == PlaceToken && !errors.Is(err, errTags) {
+			return nil, refuse(zone.ErrUnavailable, "keys.ksk_place", "no key can be made in the token: %s", err)
+		}
+		if !errors.Is(err, errTags) {
 			return nil, fmt.Errorf("make a %s of zone %s: %w", role, z.Name, err)
 		}
-		tag, revoked := tags(k.Flags, k.Algorithm, k.PublicKey)
-		if taken(tag) || taken(revoked) {
-			clear(plain)
-			continue
-		}
-		k.KeyTag, k.Created, k.KEK = tag, now.UTC(), v.id
-		k.Sealed = v.seal(plain, k.additional())
-		clear(plain)
-		return k, nil
 	}
 	return nil, fmt.Errorf("make a %s of zone %s: %w", role, z.Name, errTags)
 }
 
-// newKey makes a private key, in PKCS #8 form, and the part of its record that follows from it.
-func newKey(z *zone.Zone, role Role) (k *KeyRecord, plain []byte, err error) {
-	private, err := newPrivateKey(z.Keys.Algorithm)
-	if err != nil {
-		return nil, nil, err
-	}
-	public, err := publicField(z.Keys.Algorithm, private)
-	if err != nil {
-		return nil, nil, err
-	}
+func newKeyID() string {
 	id := make([]byte, 16)
-	if _, err := rand.Read(id); err != nil {
-		return nil, nil, err
+	rand.Read(id) // never fails: it ends the program instead
+	return hex.EncodeToString(id)
+}
+
+// fillIn makes the key pair of a record, in the place that it names. The error is errTags if a tag is taken.
+func (v *Vault) fillIn(k *KeyRecord, taken func(tag uint16) bool) (err error) {
+	if k.Place == PlaceToken {
+		return v.fillInToken(k, taken)
 	}
-	plain, err = x509.MarshalPKCS8PrivateKey(private)
+	private, err := newPrivateKey(k.Algorithm)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	return &KeyRecord{
-		ID: hex.EncodeToString(id), Zone: z.Name, ZoneID: z.ID, Role: role, Algorithm: z.Keys.Algorithm,
-		Flags: role.flags(), PublicKey: public,
-	}, plain, nil
+	if err := k.setPublic(private.Public(), taken); err != nil {
+		return err
+	}
+	return v.sealInto(k, private)
+}
+
+// fillInToken makes the key pair in the token.
+func (v *Vault) fillInToken(k *KeyRecord, taken func(tag uint16) bool) error {
+	if v.hsm == nil {
+		return errHSM
+	}
+	id, err := hex.DecodeString(k.ID)
+	if err != nil {
+		return err
+	}
+	public, err := v.hsm.Generate(uint8(k.Algorithm), id)
+	if err != nil {
+		return err
+	}
+	if err := k.setPublic(public, taken); err != nil {
+		return errors.Join(err, v.hsm.Destroy(id))
+	}
+	return nil
+}
+
+// setPublic sets what follows from the public key.
+func (k *KeyRecord) setPublic(public crypto.PublicKey, taken func(tag uint16) bool) (err error) {
+	if k.PublicKey, err = publicField(k.Algorithm, public); err != nil {
+		return err
+	}
+	tag, revoked := tags(k.Flags, k.Algorithm, k.PublicKey)
+	if taken(tag) || taken(revoked) {
+		return errTags
+	}
+	k.KeyTag = tag
+	return nil
+}
+
+// sealInto seals a private key into its record.
+func (v *Vault) sealInto(k *KeyRecord, private crypto.Signer) error {
+	plain, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return err
+	}
+	defer clear(plain)
+	k.KEK = v.KEK()
+	k.Sealed, err = v.seal(k.KEK, plain, k.additional())
+	return err
+}
+
+// Destroy removes the private part of a key from the token that it is in. Of other keys it is gone with the record.
+func (v *Vault) Destroy(k *KeyRecord) error {
+	if k.Place != PlaceToken {
+		return nil
+	}
+	if v.hsm == nil {
+		return errHSM
+	}
+	id, err := hex.DecodeString(k.ID)
+	if err != nil {
+		return err
+	}
+	return v.hsm.Destroy(id)
+}
+
+// Reseal returns the rows, of keys and tokens, that are sealed under an earlier key-encryption key, sealed under the present
+// one.
+func (v *Vault) Reseal(keys []*KeyRecord, tokens []*Token) (rows []zone.Row, err error) {
+	kek := v.KEK()
+	for _, k := range keys {
+		if k.Place != PlaceHere || k.KEK == kek {
+			continue
+		}
+		next := *k
+		next.KEK = kek
+		if next.Sealed, err = v.reseal(k.KEK, k.Sealed, k.additional(), kek, next.additional()); err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+		rows = append(rows, &next)
+	}
+	for _, t := range tokens {
+		if t.KEK == kek {
+			continue
+		}
+		next := *t
+		next.KEK = kek
+		if next.Sealed, err = v.reseal(t.KEK, t.Sealed, t.additional(), kek, next.additional()); err != nil {
+			return nil, fmt.Errorf("token %s: %w", t.ID, err)
+		}
+		rows = append(rows, &next)
+	}
+	return rows, nil
+}
+
+func (v *Vault) reseal(from string, sealed, additional []byte, to string, next []byte) ([]byte, error) {
+	plain, err := v.open(from, sealed, additional)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	return v.seal(to, plain, next)
 }
 
 // additional is what the sealed private key is bound to. Every part has its length before it, so that no two
 // records have the same.
 func (k *KeyRecord) additional() []byte {
-	var b []byte
-	for _, part := range []string{
-		k.Zone.Wire(), k.ZoneID, k.ID, string(k.Role), k.DNSKEY(), k.KEK,
-	} {
+	return lengthPrefixed(k.Zone.Wire(), k.ZoneID, k.ID, string(k.Role), k.DNSKEY(), k.KEK)
+}
+
+func lengthPrefixed(parts ...string) (b []byte) {
+	for _, part := range parts {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
@@ -210,13 +358,7 @@ func (k *KeyRecord) additional() []byte {
 
 // unseal returns the signing function of a key. It proves that the private key is the one the record is about.
 func (v *Vault) unseal(k *KeyRecord) (signFunc, error) {
-	if k.KEK != v.id {
-		return nil, fmt.Errorf("%w: the key is sealed under %q, not under the configured one, %q", ErrKEK, k.KEK, v.id)
-	}
-	if err := k.checkTag(); err != nil {
-		return nil, err
-	}
-	plain, err := v.open(k.Sealed, k.additional())
+	plain, err := v.open(k.KEK, k.Sealed, k.additional())
 	if err != nil {
 		return nil, err
 	}
@@ -225,14 +367,38 @@ func (v *Vault) unseal(k *KeyRecord) (signFunc, error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := publicField(k.Algorithm, private)
+	return k.use(private, newSignFunc)
+}
+
+// inToken is unseal for a key in the token.
+func (v *Vault) inToken(k *KeyRecord) (signFunc, error) {
+	if v.hsm == nil {
+		return nil, errHSM
+	}
+	id, err := hex.DecodeString(k.ID)
+	if err != nil {
+		return nil, err
+	}
+	private, err := v.hsm.Signer(id)
+	if err != nil {
+		return nil, err
+	}
+	return k.use(private, tokenSignFunc)
+}
+
+// use makes the signing function of a private key, and tests it.
+func (k *KeyRecord) use(private crypto.Signer, make func(crypto.Signer) (signFunc, error)) (signFunc, error) {
+	if err := k.checkTag(); err != nil {
+		return nil, err
+	}
+	public, err := publicField(k.Algorithm, private.Public())
 	if err != nil {
 		return nil, err
 	}
 	if string(public) != string(k.PublicKey) {
 		return nil, errors.New("the private key is not that of the recorded public key")
 	}
-	sign, err := newSignFunc(private)
+	sign, err := make(private)
 	if err != nil {
 		return nil, err
 	}
@@ -241,10 +407,13 @@ func (v *Vault) unseal(k *KeyRecord) (signFunc, error) {
 
 // private returns the signing function of a key, wherever the private part is.
 func (v *Vault) private(k *KeyRecord) (signFunc, error) {
-	if k.Place != PlaceHere {
-		return nil, ErrAway
+	switch k.Place {
+	case PlaceHere:
+		return v.unseal(k)
+	case PlaceToken:
+		return v.inToken(k)
 	}
-	return v.unseal(k)
+	return nil, ErrAway
 }
 
 // selfTest signs once and verifies with the recorded public key: a fault in memory or in the cryptography shows

@@ -83,7 +83,7 @@ func TestRFC6605Example(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := publicField(zone.ECDSAP256SHA256, private)
+	public, err := publicField(zone.ECDSAP256SHA256, private.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestRFC6605Example(t *testing.T) {
 // RFC 8080 §6.1: Ed25519 is deterministic, so ours must be the RFC's.
 func TestRFC8080Example(t *testing.T) {
 	private := ed25519.NewKeyFromSeed(unbase64(t, "ODIyNjAzODQ2MjgwODAxMjI2NDUxOTAyMDQxNDIyNjI="))
-	public, err := publicField(zone.ED25519, private)
+	public, err := publicField(zone.ED25519, private.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

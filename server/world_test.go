@@ -176,12 +176,12 @@ func ecdsa(*zone.KeyPolicy) {}
 // makeKeys gives every zone keys.
 func (s *state) makeKeys(t testing.TB) {
 	t.Helper()
-	vault, err := keymgmt.OpenVault("env:KEK", func(string) (string, bool) { return strings.Repeat("5a", 32), true })
+	vault, err := keymgmt.OpenVault(keymgmt.Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return strings.Repeat("5a", 32), true }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, z := range s.sorted() {
-		keys, err := vault.NewZone(z, nil, now)
+		keys, err := vault.NewZone(z, nil, nil, now)
 		if err != nil {
 			t.Fatal(err)
 		}

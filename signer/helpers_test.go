@@ -24,13 +24,13 @@ func testZone(algorithm zone.Algorithm) *zone.Zone {
 
 func testKeys(t testing.TB, z *zone.Zone) *keymgmt.KeySet {
 	t.Helper()
-	vault, err := keymgmt.OpenVault("env:KEK", func(string) (string, bool) {
+	vault, err := keymgmt.OpenVault(keymgmt.Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) {
 		return "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", true
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := vault.NewZone(z, nil, now)
+	keys, err := vault.NewZone(z, nil, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}

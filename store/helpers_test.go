@@ -22,7 +22,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newVault(t testing.TB) *keymgmt.Vault {
 	t.Helper()
-	v, err := keymgmt.OpenVault("env:KEK", func(string) (string, bool) { return strings.Repeat("5a", 32), true })
+	v, err := keymgmt.OpenVault(keymgmt.Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return strings.Repeat("5a", 32), true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func (w *world) putZone(text string, change func(*zone.ZoneSpec)) uint64 {
 		if err != nil || st.Zone(apex) != nil {
 			return c, err
 		}
-		keys, err := w.vault.NewZone(z, nil, now)
+		keys, err := w.vault.NewZone(z, nil, nil, now)
 		if err != nil {
 			return zone.Changes{}, err
 		}

@@ -233,7 +233,7 @@ func TestStartNeedsAllKeys(t *testing.T) {
 	w := provisioned(t)
 	w.store.Close()
 	w.engine = w.engine.Reopen()
-	other, err := keymgmt.OpenVault("env:KEK", func(string) (string, bool) { return strings.Repeat("77", 32), true })
+	other, err := keymgmt.OpenVault(keymgmt.Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return strings.Repeat("77", 32), true }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,7 @@ type KeyPolicy struct {
 	Algorithm              Algorithm     `json:"algorithm"`
 	CSK                    bool          `json:"csk"`
 	StandbyKSK             bool          `json:"standby_ksk,omitempty"` // its DS is at the parent, to replace the KSK at once
+	KSKPlace               string        `json:"ksk_place,omitempty"`   // where private parts of KSKs are
 	ZSKLifetime            time.Duration `json:"zsk_lifetime"`
 	KSKLifetime            time.Duration `json:"ksk_lifetime"`
 	PropagationDelay       time.Duration `json:"propagation_delay"`
@@ -105,11 +106,20 @@ type KeyPolicy struct {
 	ParentDSTTL            time.Duration `json:"parent_ds_ttl"`
 }
 
+// Places of the private parts of KSKs.
+const (
+	KSKSealed  = ""        // in the database, sealed
+	KSKToken   = "pkcs11"  // in a token
+	KSKOffline = "offline" // somewhere else: key sets are signed in ceremonies
+)
+
 // ParentPolicy says how the DS reaches the parent zone.
 type ParentPolicy struct {
 	Mode       string           `json:"mode"` // manual, check or hosted
 	Servers    []netip.AddrPort `json:"servers,omitempty"`
 	WithdrawDS bool             `json:"withdraw_ds,omitempty"` // the parent is to have no DS: the zone goes insecure
+	Push       netip.AddrPort   `json:"push,omitzero"`         // server that takes the DS in DNS UPDATE messages; zero: none
+	PushKey    string           `json:"push_key,omitempty"`    // name of the TSIG key that signs them
 }
 
 // ZoneSpec is what a provider says about a zone. [DefaultZoneSpec] has the default of every field but the
@@ -200,6 +210,12 @@ func (s ZoneSpec) check(apex Name) error {
 	}
 	if s.Parent.Mode == ParentCheck && len(s.Parent.Servers) == 0 {
 		errs.add("parent.servers", "must name the parent's servers as address:port in mode check")
+	}
+	switch p := s.Parent; {
+	case p.Push.IsValid() && p.Mode != ParentCheck:
+		errs.add("parent.push", "needs mode check: it has to be seen whether the parent has what was put there")
+	case p.Push.IsValid() != (p.PushKey != ""):
+		errs.add("parent.push_key", "must be given with push, and only then")
 	}
 	if s.DrainPool != "" {
 		checkID(&errs, "drain_pool", s.DrainPool)
@@ -293,6 +309,14 @@ func (s ZoneSpec) checkKeys(errs *FieldErrors) {
 	if _, known := algorithmNames[s.Keys.Algorithm]; !known {
 		errs.add("keys.algorithm", "must be ECDSAP256SHA256, ED25519 or RSASHA256")
 	}
+	switch place := s.Keys.KSKPlace; {
+	case place != KSKSealed && place != KSKToken && place != KSKOffline:
+		errs.add("keys.ksk_place", "must be sealed, pkcs11 or offline")
+	case place != KSKSealed && s.Keys.CSK:
+		errs.add("keys.ksk_place", "must be sealed with csk: the one key signs every answer")
+	case place == KSKToken && s.Keys.Algorithm == ED25519:
+		errs.add("keys.ksk_place", "pkcs11 needs the algorithm ECDSAP256SHA256 or RSASHA256")
+	}
 	ok := true
 	for _, d := range []struct {
 		field string
@@ -335,7 +359,8 @@ func (z *Zone) SOA() RRset {
 // Same reports whether two specifications are equal.
 func (s ZoneSpec) Same(o ZoneSpec) bool {
 	return s.Hostmaster == o.Hostmaster && s.TTL == o.TTL && s.Signature == o.Signature && s.Keys == o.Keys &&
-		s.Parent.Mode == o.Parent.Mode && s.Parent.WithdrawDS == o.Parent.WithdrawDS && slices.Equal(s.Parent.Servers, o.Parent.Servers) &&
+		s.Parent.Mode == o.Parent.Mode && s.Parent.WithdrawDS == o.Parent.WithdrawDS &&
+		s.Parent.Push == o.Parent.Push && s.Parent.PushKey == o.Parent.PushKey && slices.Equal(s.Parent.Servers, o.Parent.Servers) &&
 		s.DrainPool == o.DrainPool && s.Accepting == o.Accepting &&
 		slices.EqualFunc(s.Nameservers, o.Nameservers, func(a, b Nameserver) bool {
 			return a.Name == b.Name && slices.Equal(a.Addresses, b.Addresses)

@@ -91,6 +91,26 @@ func (c *Client) RestoreKey(ctx context.Context, name, key string) (*api.KeyStat
 	return call[api.KeyStatus](ctx, c, http.MethodPost, path("zones", name, "keys", key, "restore"), nil)
 }
 
+// AddKey adds an offline KSK or a key of another signer.
+func (c *Client) AddKey(ctx context.Context, name string, k api.AddedKey) (*api.KeyStatus, error) {
+	return call[api.KeyStatus](ctx, c, http.MethodPost, path("zones", name, "keys"), k)
+}
+
+// RemoveKey gives up a key of another signer, or an offline KSK that is not used yet.
+func (c *Client) RemoveKey(ctx context.Context, name, key string) (*api.KeyStatus, error) {
+	return call[api.KeyStatus](ctx, c, http.MethodDelete, path("zones", name, "keys", key), nil)
+}
+
+// ExportRequest returns what the offline KSK of a zone has to sign.
+func (c *Client) ExportRequest(ctx context.Context, name string, r api.RequestSpec) (*api.SigningRequest, error) {
+	return call[api.SigningRequest](ctx, c, http.MethodPost, path("zones", name, "keys", "request"), r)
+}
+
+// ImportResponse gives the server what the offline KSK has signed.
+func (c *Client) ImportResponse(ctx context.Context, name string, r api.SigningResponse) (*api.KeyStatus, error) {
+	return call[api.KeyStatus](ctx, c, http.MethodPost, path("zones", name, "keys", "response"), r)
+}
+
 // Pools visits all pools.
 func (c *Client) Pools(ctx context.Context) iter.Seq2[api.Pool, error] {
 	return pages[api.Pool](ctx, c, path("pools"))

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +33,9 @@ type node struct {
 	cfg      conf.Config
 	log      *slog.Logger
 	registry *prometheus.Registry
+	token    keymgmt.HSM // nil if none is configured
 	vault    *keymgmt.Vault
+	tsig     map[zone.Name]parent.TSIG
 	engine   store.Engine
 	dns      *server.Server
 	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
@@ -56,7 +57,13 @@ func build(cfg conf.Config, log *slog.Logger) (*node, error) {
 }
 
 func (n *node) open() (err error) {
-	if n.vault, err = keymgmt.OpenVault(n.cfg.Keys.KEK, os.LookupEnv); err != nil {
+	if n.token, err = openToken(n.cfg.Keys); err != nil {
+		return err
+	}
+	if n.vault, err = keymgmt.OpenVault(kekSources(n.cfg.Keys, n.token)); err != nil {
+		return err
+	}
+	if n.tsig, err = parent.ReadTSIG(n.cfg.Keys.TSIGFile); err != nil {
 		return err
 	}
 	engine, err := bolt.Open(n.cfg.DataDir)
@@ -161,7 +168,7 @@ func (n *node) load(ctx context.Context) error {
 	km := keymgmt.NewMetrics()
 	n.registry.MustRegister(km.Collectors()...)
 	clock := newSystemClock(n.cfg.Keys.TrustClock)
-	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: parentServers{}, Log: n.log, Metrics: km})
+	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km})
 	n.keys.CatchUp(ctx, clock.Read())
 	n.state.Store(s)
 	return nil
@@ -244,7 +251,10 @@ func (s keyStore) Update(ctx context.Context, plan func(keymgmt.View) (zone.Chan
 }
 
 // parentServers lets the key manager ask the servers of parents.
-type parentServers struct{ client parent.Client }
+type parentServers struct {
+	client parent.Client
+	keys   map[zone.Name]parent.TSIG
+}
 
 func (p parentServers) AskDS(ctx context.Context, child zone.Name, servers []netip.AddrPort) []keymgmt.ParentAnswer {
 	answers := p.client.AskDS(ctx, child, servers)
@@ -256,7 +266,27 @@ func (p parentServers) AskDS(ctx context.Context, child zone.Name, servers []net
 }
 
 func (p parentServers) Notify(ctx context.Context, child zone.Name, servers []netip.AddrPort) (string, error) {
-	return p.client.Notify(ctx, child, child.Parent(), servers)
+	above, err := p.client.ZoneAbove(ctx, child, servers)
+	if err != nil {
+		return "", err
+	}
+	return p.client.Notify(ctx, child, above, servers)
+}
+
+func (p parentServers) Push(ctx context.Context, child zone.Name, server netip.AddrPort, key string, ds []string, ttl uint32) error {
+	name, err := zone.ParseName(key)
+	if err != nil {
+		return fmt.Errorf("name of the TSIG key: %w", err)
+	}
+	tsig, known := p.keys[name]
+	if !known {
+		return fmt.Errorf("keys.tsig_file has no key %s", name)
+	}
+	above, err := p.client.ZoneAbove(ctx, child, []netip.AddrPort{server})
+	if err != nil {
+		return err
+	}
+	return p.client.Update(ctx, above, child, server, tsig, ds, ttl)
 }
 
 // dnsSigner lets the DNS service see the signer through the interface that it declares.

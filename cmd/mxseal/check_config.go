@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mxseal/mxseal/conf"
-	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/keymgmt/parent"
 )
 
 func checkConfigCommand() *cobra.Command {
@@ -41,8 +40,9 @@ key if it is there already. Environment variables count as they do for serve.`
 // checkFiles reads the files that a configuration names. What init makes need not be there yet.
 func checkFiles(cfg conf.Config) error {
 	_, err := newAdmin(cfg, slog.New(slog.DiscardHandler))
-	if _, kekErr := keymgmt.OpenVault(cfg.Keys.KEK, os.LookupEnv); !errors.Is(kekErr, fs.ErrNotExist) {
+	if _, kekErr := openVault(cfg.Keys); !errors.Is(kekErr, fs.ErrNotExist) {
 		err = errors.Join(err, kekErr)
 	}
-	return err
+	_, tsigErr := parent.ReadTSIG(cfg.Keys.TSIGFile)
+	return errors.Join(err, tsigErr)
 }

@@ -79,7 +79,7 @@ func seed(ctx context.Context, n *node) error {
 		if err != nil {
 			return zone.Changes{}, err
 		}
-		keys, err := n.vault.NewZone(z, nil, now)
+		keys, err := n.vault.NewZone(z, nil, nil, now)
 		if err != nil {
 			return zone.Changes{}, err
 		}

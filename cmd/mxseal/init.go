@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +46,10 @@ func initialize(cfg conf.Config, now time.Time) (file string, err error) {
 	if bolt.Exists(cfg.DataDir) {
 		return "", fmt.Errorf("%s has a database already; nothing was changed", cfg.DataDir) // nor a key or token made
 	}
-	vault, err := openOrCreateVault(cfg.Keys.KEK)
+	if err := createKEK(cfg.Keys); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	vault, err := openVault(cfg.Keys)
 	if err != nil {
 		return "", err
 	}
@@ -60,19 +62,6 @@ func initialize(cfg conf.Config, now time.Time) (file string, err error) {
 		return "", err
 	}
 	return file, bolt.Create(cfg.DataDir, token)
-}
-
-// openOrCreateVault makes the file of the key-encryption key if it is to be in a file and there is none.
-func openOrCreateVault(kek string) (*keymgmt.Vault, error) {
-	if path, isFile := strings.CutPrefix(kek, "file:"); isFile {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, err
-		}
-		if err := keymgmt.CreateKEKFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
-	}
-	return keymgmt.OpenVault(kek, os.LookupEnv)
 }
 
 // writeSecret writes a file that only its owner can read, replacing what an interrupted attempt has left.

@@ -14,12 +14,13 @@ import (
 
 func keyCommand(f *clientFlags) *cobra.Command {
 	return group("key", "Keys that sign the zones, and their rollovers",
-		keyList(f), keyExplain(f), keyRoll(f), keyConfirmDS(f), keyRestore(f), keyExportDS(f))
+		keyList(f), keyExplain(f), keyRoll(f), keyConfirmDS(f), keyRestore(f), keyExportDS(f),
+		keyAdd(f), keyRemove(f), keyExportRequest(f), keyImportResponse(f), keyCreateOffline(), keySignRequest())
 }
 
 var keyColumns = row(func(k api.Key) []string {
-	return []string{k.ID, k.Role, fmt.Sprint(k.KeyTag), k.Algorithm, k.Use, orDash(k.DNSKEY), orDash(k.RRSIG), orDash(k.DS), k.Since.Format(time.RFC3339)}
-}, "KEY", "ROLE", "TAG", "ALGORITHM", "USE", "DNSKEY", "RRSIG", "DS", "SINCE")
+	return []string{k.ID, k.Role, fmt.Sprint(k.KeyTag), k.Algorithm, k.Place, k.Use, orDash(k.DNSKEY), orDash(k.RRSIG), orDash(k.DS), k.Since.Format(time.RFC3339)}
+}, "KEY", "ROLE", "TAG", "ALGORITHM", "PLACE", "USE", "DNSKEY", "RRSIG", "DS", "SINCE")
 
 func orDash(s string) string {
 	if s == "" {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mxseal/mxseal/conf"
 )
 
 // execute runs a command line and returns what it printed.
@@ -61,7 +63,7 @@ func TestExitCodes(t *testing.T) {
 func TestServeRefusesAnEmptyDirectory(t *testing.T) {
 	dir := t.TempDir()
 	kek := filepath.Join(dir, "kek")
-	if _, err := openOrCreateVault("file:" + kek); err != nil {
+	if err := createKEK(conf.Keys{KEK: "file:" + kek}); err != nil {
 		t.Fatal(err)
 	}
 	config := filepath.Join(dir, "mxseal.yaml")

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +65,7 @@ func createLocally(cmd *cobra.Command, f *configFlags, spec api.TokenSpec, lifet
 	if err != nil {
 		return err
 	}
-	vault, err := keymgmt.OpenVault(cfg.Keys.KEK, os.LookupEnv)
+	vault, err := openVault(cfg.Keys)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func nameserverNames(z api.Zone) string {
 // zoneFlags are the fields of a zone that have a flag; the others come from --file.
 type zoneFlags struct {
 	file, hostmaster, algorithm, drainPool string
-	nameservers                            []string
+	nameservers, imports                   []string
 	csk, accepting                         bool
 }
 
@@ -46,8 +46,9 @@ type zoneFlags struct {
 func (z *zoneFlags) register(cmd *cobra.Command, create bool) {
 	flags := cmd.Flags()
 	if create {
-		flags.StringVar(&z.algorithm, "algorithm", "ECDSAP256SHA256", "ECDSAP256SHA256, ED25519 or RSASHA256; cannot be changed")
-		flags.BoolVar(&z.csk, "csk", false, "one key for both roles instead of a KSK and a ZSK; cannot be changed")
+		flags.StringVar(&z.algorithm, "algorithm", "ECDSAP256SHA256", "ECDSAP256SHA256, ED25519 or RSASHA256")
+		flags.BoolVar(&z.csk, "csk", false, "one key for both roles instead of a KSK and a ZSK")
+		flags.StringArrayVar(&z.imports, "import-key", nil, "ROLE:FILE of a key that another server signs the zone with, ROLE being ksk, zsk or csk, FILE PKCS #8 in PEM or a .private file of BIND; to be given for all of them")
 	}
 	flags.StringVar(&z.file, "file", "", "JSON file with the whole zone, as show prints it (- for standard input); other flags change it")
 	flags.StringArrayVar(&z.nameservers, "nameserver", nil, "NAME, or NAME=ADDRESS[,ADDRESS...] for a name inside the zone; may be repeated; those not named are removed")
@@ -86,6 +87,14 @@ func (z *zoneFlags) apply(cmd *cobra.Command, spec *api.ZoneSpec) error {
 		if given("csk") {
 			spec.Keys.CSK = &z.csk
 		}
+	}
+	for _, text := range z.imports {
+		role, file, _ := strings.Cut(text, ":")
+		private, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("--import-key: %w", err)
+		}
+		spec.ImportKeys = append(spec.ImportKeys, api.GivenKey{Role: role, PrivateKey: string(private)})
 	}
 	if given("drain-pool") {
 		spec.DrainPool = z.drainPool

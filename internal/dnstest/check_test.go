@@ -30,7 +30,7 @@ type server struct {
 
 func newServer(t *testing.T, csk bool) *server {
 	t.Helper()
-	vault, err := keymgmt.OpenVault("env:KEK", func(string) (string, bool) { return strings.Repeat("5a", 32), true })
+	vault, err := keymgmt.OpenVault(keymgmt.Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return strings.Repeat("5a", 32), true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func newServer(t *testing.T, csk bool) *server {
 		z := &zone.Zone{Name: apex, ID: text, ZoneSpec: zone.DefaultZoneSpec(apex), Serial: 1}
 		z.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
 		z.Keys.CSK = csk
-		keys, err := vault.NewZone(z, nil, now)
+		keys, err := vault.NewZone(z, nil, nil, now)
 		if err != nil {
 			t.Fatal(err)
 		}

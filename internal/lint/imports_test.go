@@ -19,6 +19,7 @@ func allowed() map[string][]string {
 		"internal/rrsig":   {"zone"},
 		"keymgmt":          {"zone", "internal/rrsig"},
 		"keymgmt/parent":   {"zone"},
+		"keymgmt/hsm":      {},
 		"signer":           {"zone", "keymgmt", "internal/rrsig"},
 		"store":            {"zone", "keymgmt"},
 		"store/bolt":       {"zone", "keymgmt", "store"},
@@ -98,6 +99,8 @@ func dependencies() []dependency {
 			return s.isTest() || s.within("internal/dnstest", "keymgmt/parent", "e2e", "bench")
 		},
 			"it talks to parents' servers, and is the oracle of the tests; a bug in it must not be on both sides of a comparison, nor its costs on the path of a query"},
+		{"github.com/ThalesGroup/crypto11", exactly("keymgmt/hsm"), "it needs cgo and a library of somebody else in our process"},
+		{"github.com/miekg/pkcs11", exactly("keymgmt/hsm"), "it needs cgo and a library of somebody else in our process"},
 		{"github.com/danielgtaylor/huma/v2", exactly("api"), "it describes the API and does nothing else"},
 		{"github.com/spf13/cobra", in("cmd"), "flags are read by the command line"},
 		{"github.com/quic-go/quic-go", in("server", "e2e", "bench"), "QUIC is a transport of the server"},

@@ -44,6 +44,28 @@ func parseDSYNC(rdata []byte) (dsync, error) {
 	return dsync{binary.BigEndian.Uint16(rdata), rdata[2], binary.BigEndian.Uint16(rdata[3:]), target}, nil
 }
 
+// ZoneAbove returns the zone that child is delegated from, as one of its servers says.
+func (c *Client) ZoneAbove(ctx context.Context, child zone.Name, servers []netip.AddrPort) (apex zone.Name, err error) {
+	name := child.Parent()
+	for _, server := range servers {
+		var m *dns.Msg
+		var records []dns.RR
+		if m, err = c.query(ctx, server, name, dns.TypeSOA); err != nil {
+			continue
+		}
+		if records, apex, err = authoritative(m, name, dns.TypeSOA); err != nil {
+			continue
+		}
+		if len(records) > 0 {
+			return name, nil
+		}
+		if err = checkBelow(child, apex); err == nil {
+			return apex, nil
+		}
+	}
+	return zone.Name{}, fmt.Errorf("zone that %s is delegated from: %w", child, err)
+}
+
 // Notify tells the parent that child has a new CDS RRset (RFC 9859 §4): it asks the servers of the parent for the
 // target and sends it a NOTIFY message. It returns the target as host:port, also with an error if it got that far. The
 // error is ErrNoTarget if the parent has no target for this child.

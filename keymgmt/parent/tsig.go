@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -97,4 +98,46 @@ func (k tsigKey) verify(answer *dns.Msg, raw []byte, mac string) error {
 		return fmt.Errorf("the answer has the TSIG error %s", rcodeName(int(t.Error)))
 	}
 	return nil
+}
+
+// ReadTSIG reads the TSIG keys of a file, by their names: a line for each, with algorithm, name and secret in base64. Empty
+// lines, and those that begin with #, do not count. The file must be a regular one that only its owner may use. Without a
+// path there are no keys. The errors do not show a secret.
+func ReadTSIG(path string) (map[zone.Name]TSIG, error) {
+	if path == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("TSIG keys: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("TSIG keys: %s must be a regular file with mode 0600 or stricter, not %s", path, info.Mode())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("TSIG keys: %w", err)
+	}
+	keys := map[zone.Name]TSIG{}
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		fields := strings.Fields(line)
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		if len(fields) != 3 {
+			return nil, fmt.Errorf("TSIG keys: %s, line %d: must have algorithm, name and secret", path, number)
+		}
+		k, err := (TSIG{Algorithm: fields[0], Name: fields[1], Secret: fields[2]}).parse()
+		if err != nil {
+			return nil, fmt.Errorf("TSIG keys: %s, line %d: %w", path, number, err)
+		}
+		name, err := zone.ParseName(k.name)
+		if err != nil || keys[name] != (TSIG{}) {
+			return nil, fmt.Errorf("TSIG keys: %s, line %d: the name %s is there twice", path, number, k.name)
+		}
+		keys[name] = k.TSIG
+	}
+	return keys, nil
 }

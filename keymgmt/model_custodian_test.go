@@ -1,0 +1,71 @@
+package keymgmt
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/mxseal/mxseal/zone"
+)
+
+// custodian is who has the offline KSKs. When the policy asks for another one he brings it, sooner or later; when signatures
+// are wanted, or will be before long, he holds a ceremony.
+func (w *world) custodian() {
+	p := w.plan()
+	if p.in.Chain == nil {
+		return
+	}
+	if z := p.in.Zone.Keys; z.KSKPlace == zone.KSKOffline && !z.CSK && p.lacks(slots(z)...) != "" && w.chance(3) {
+		w.bring()
+	}
+	p = w.plan()
+	p.next()
+	soon := p.in.Chain.Stock.End().Before(p.now.Add(p.in.Zone.Signature.Stock() * 3 / 4))
+	if hasOffline(p.in) && (soon || p.ceremony && w.chance(2)) {
+		w.ceremony()
+	}
+}
+
+func hasOffline(in Input) bool {
+	return slices.ContainsFunc(in.Keys, func(k *KeyRecord) bool { return k.Place == PlaceOffline && k.Retired.IsZero() })
+}
+
+// bring makes an offline KSK and adds its public part.
+func (w *world) bring() {
+	k, err := w.safe().Generate(w.store.zones[w.apex], KSK, PlaceHere, w.now, func(uint16) bool { return false })
+	w.must(err)
+	w.note("an offline key is brought: %d", k.KeyTag)
+	w.offline = append(w.offline, k)
+	err = w.manager.Add(context.Background(), w.apex, k.Presentation(), PlaceOffline)
+	if err != nil && !errors.Is(err, zone.ErrUnavailable) && !errors.Is(err, zone.ErrConflict) {
+		w.must(err)
+	}
+}
+
+// safe is the vault of the machine that has the offline keys.
+func (w *world) safe() *Vault {
+	v, err := vaultOf(testKEK(200))
+	w.must(err)
+	return v
+}
+
+// ceremony has the offline keys sign what is foreseen.
+func (w *world) ceremony() {
+	r, err := w.manager.ExportRequest(context.Background(), w.apex, 24*time.Hour*time.Duration(60+w.random.IntN(140)))
+	if errors.Is(err, zone.ErrConflict) { // nothing to sign: it only waits in the reserve
+		return
+	}
+	w.must(err)
+	var keys []*KeyRecord
+	for _, k := range w.offline {
+		if slices.ContainsFunc(r.Keys, func(o RequestKey) bool { return o.DNSKEY == k.Presentation() }) {
+			keys = append(keys, k)
+		}
+	}
+	signed, err := w.safe().Sign(r, keys)
+	w.must(err)
+	w.must(w.manager.ImportResponse(context.Background(), w.apex, signed))
+	w.note("a ceremony: %d key sets", len(r.Sets))
+	w.tick()
+}
