@@ -238,6 +238,7 @@ func TestRolls(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	parent := w.parent(ctx, t)
 	asking := w.ask(ctx, t)
+	looking, seen := w.photograph(ctx, t)
 	w.settle(t)
 	for _, step := range rollSteps {
 		before := w.asked.Load()
@@ -248,6 +249,13 @@ func TestRolls(t *testing.T) {
 	cancel()
 	asking.Wait()
 	parent.Wait()
+	looking.Wait()
+	t.Logf("dnsviz has seen no error in so many states: %v", seen)
+	for _, zone := range rolledZones {
+		if seen[zone] == 0 {
+			t.Errorf("dnsviz has seen no state of %s", zone)
+		}
+	}
 	w.expectNoFailure(t)
 }
 

@@ -33,6 +33,7 @@ type server struct {
 	site site
 	dir  string
 	addr netip.Addr // of its DNS service, port 53
+	more []string   // further variables of its environment
 }
 
 // startServer starts mxseal with an empty database.
@@ -63,11 +64,11 @@ func (s *server) launch(t testing.TB) {
 }
 
 func (s *server) env() []string {
-	return []string{
+	return append([]string{
 		"MXSEAL_DNS_LISTEN=" + dnsPort(s.addr),
 		fmt.Sprintf("MXSEAL_API_LISTEN=%s:8053", s.site.loopback()),
 		fmt.Sprintf("MXSEAL_METRICS_LISTEN=%s:9153", s.site.loopback()),
-	}
+	}, s.more...)
 }
 
 func (s *server) url() string { return fmt.Sprintf("http://%s:8053", s.site.loopback()) }

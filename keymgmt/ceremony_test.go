@@ -244,7 +244,7 @@ func TestKeysThatAreBrought(t *testing.T) {
 	if ds := rdataOf(ks.DS()); len(ds) != 4 || !slices.Contains(ds, foreign[1].DS()[0]) {
 		t.Errorf("DS RRset of %d records", len(ds))
 	}
-	if len(ks.SigningKeys(zone.TypeA)) != 1 || len(ks.SigningKeys(zone.TypeDNSKEY)) != 1 {
+	if len(ks.SigningKeys(mxTest, zone.TypeA)) != 1 || len(ks.SigningKeys(mxTest, zone.TypeDNSKEY)) != 1 {
 		t.Error("a key of another signer signs")
 	}
 	var ids []string

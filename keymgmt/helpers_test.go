@@ -12,6 +12,8 @@ import (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+var mxTest = zone.MustParseName("mx.test.")
+
 var algorithms = []zone.Algorithm{zone.ECDSAP256SHA256, zone.ED25519, zone.RSASHA256}
 
 func testKEK(fill byte) []byte {

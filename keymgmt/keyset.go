@@ -71,11 +71,11 @@ func (s *KeySet) Apex() []zone.RRset { return s.apex }
 // delegations. It is empty if the zone is to be insecure.
 func (s *KeySet) DS() zone.RRset { return s.ds }
 
-// SigningKeys returns the keys that sign RRsets of type t: each KSK or CSK for the types that Apex returns, ZSK or
+// SigningKeys returns the keys that sign an RRset: each KSK or CSK for those that Apex returns, ZSK or
 // CSK for all others, one for each algorithm (RFC 4035 §2.2). Those of the first kind cannot sign; see Stocked. The slice
 // is shared.
-func (s *KeySet) SigningKeys(t zone.Type) []*SigningKey {
-	if rrsig.OfKeys(t) {
+func (s *KeySet) SigningKeys(owner zone.Name, t zone.Type) []*SigningKey {
+	if rrsig.OfKeys(s.zone, owner, t) {
 		return s.forKeys
 	}
 	return s.forRest
@@ -84,7 +84,7 @@ func (s *KeySet) SigningKeys(t zone.Type) []*SigningKey {
 // Stocked returns the RDATA of the RRSIG records over one of the RRsets that Apex returns, signed ahead; nil if there are
 // none that outlive the TTL and zone.SignatureReserve.
 func (s *KeySet) Stocked(t zone.Type, now time.Time) []string {
-	if s.stock == nil || !rrsig.OfKeys(t) {
+	if s.stock == nil || !rrsig.OfKeys(s.zone, s.zone, t) {
 		return nil
 	}
 	p := s.stock.at(now)

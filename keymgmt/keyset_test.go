@@ -93,14 +93,14 @@ func TestKSKSignsKeysAndZSKTheRest(t *testing.T) {
 	records := generate(t, v, z)
 	set := open(t, v, z, records)
 	for typ, role := range map[zone.Type]Role{zone.TypeDNSKEY: KSK, zone.TypeCDS: KSK, zone.TypeCDNSKEY: KSK, zone.TypeSOA: ZSK, zone.TypeNSEC: ZSK, zone.TypeDS: ZSK} {
-		keys := set.SigningKeys(typ)
+		keys := set.SigningKeys(mxTest, typ)
 		if len(keys) != 1 || roleOf(records, keys[0].Tag()) != role {
 			t.Errorf("%s is not signed by the %s", typ, role)
 		}
 	}
 	csk := testZone(zone.ED25519, true)
 	single := open(t, v, csk, generate(t, v, csk))
-	if a, b := single.SigningKeys(zone.TypeDNSKEY), single.SigningKeys(zone.TypeMX); len(a) != 1 || len(b) != 1 || a[0] != b[0] {
+	if a, b := single.SigningKeys(mxTest, zone.TypeDNSKEY), single.SigningKeys(mxTest, zone.TypeMX); len(a) != 1 || len(b) != 1 || a[0] != b[0] {
 		t.Error("the CSK does not sign everything")
 	}
 }
@@ -121,8 +121,8 @@ func TestSignaturesAreDeterministicAndVerify(t *testing.T) {
 	for _, algorithm := range algorithms {
 		z := testZone(algorithm, true)
 		records := generate(t, testVault(t, 1), z)
-		a := open(t, testVault(t, 1), z, records).SigningKeys(zone.TypeA)[0]
-		b := open(t, testVault(t, 1), z, records).SigningKeys(zone.TypeA)[0]
+		a := open(t, testVault(t, 1), z, records).SigningKeys(mxTest, zone.TypeA)[0]
+		b := open(t, testVault(t, 1), z, records).SigningKeys(mxTest, zone.TypeA)[0]
 		first, err := a.Sign(data, digest)
 		if err != nil {
 			t.Fatal(err)

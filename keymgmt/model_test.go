@@ -266,7 +266,7 @@ func (w *world) dataOf(s *snapshot, which int) *dnstest.Cached {
 	if s.data[which] == nil || s.windows[which] != window {
 		set := zone.NewRRset(name, zone.TypeA, ttl, []string{"\xc0\x00\x02\x01"})
 		var sigs []string
-		for _, k := range s.ks.SigningKeys(zone.TypeA) {
+		for _, k := range s.ks.SigningKeys(w.apex, zone.TypeA) {
 			data := rrsig.AppendData(nil, w.apex, set, window)
 			rrsig.SetKey(data, k.Algorithm(), k.Tag())
 			sig, err := k.Sign(slices.Clone(data), sha256.Sum256(data))

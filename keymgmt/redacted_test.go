@@ -130,7 +130,7 @@ func TestNothingPrintsPrivateMaterial(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := set.SigningKeys(zone.TypeA)[0]
+		key := set.SigningKeys(mxTest, zone.TypeA)[0]
 		holders := []any{v, set, *set, ring, *ring, key, *key}
 		for _, value := range append([]any{records, records[0], *records[0], token, *token, KSK, ScopeAdmin}, holders...) {
 			var octets bytes.Buffer

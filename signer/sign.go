@@ -79,10 +79,10 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 	case ks.Zone() != z.Name || !set.Name().Within(z.Name):
 		return Signed{}, ErrForeign
 	}
-	if rrsig.OfKeys(set.Type()) {
+	if rrsig.OfKeys(z.Name, set.Name(), set.Type()) {
 		return stocked(ks, set, now)
 	}
-	keys := ks.SigningKeys(set.Type())
+	keys := ks.SigningKeys(set.Name(), set.Type())
 	if len(keys) == 0 {
 		return Signed{}, ErrNoKeys
 	}

@@ -14,7 +14,7 @@ var errMissing = errors.New("there is not one signature for each key")
 // Verify checks signatures as a validator with the zone's keys would at now (RFC 4035 §5.3). It serves to find out
 // whether signing works; it returns nil if every signature is good.
 func Verify(ks *keymgmt.KeySet, signed Signed, now time.Time) error {
-	keys := ks.SigningKeys(signed.RRset.Type())
+	keys := ks.SigningKeys(signed.RRset.Name(), signed.RRset.Type())
 	if signed.RRset.IsEmpty() || len(signed.Sigs) != len(keys) {
 		return fmt.Errorf("verify: %w", errMissing)
 	}

@@ -44,10 +44,10 @@ func from(start int64, backdate, lifetime time.Duration) Window {
 	return Window{Start: start, Inception: start - int64(backdate/time.Second), Expiration: start + int64(lifetime/time.Second)}
 }
 
-// OfKeys reports whether RRsets of a type are made from the keys and signed by the key that the DS
-// points to (RFC 7344 §4.1).
-func OfKeys(typ zone.Type) bool {
-	return typ == zone.TypeDNSKEY || typ == zone.TypeCDS || typ == zone.TypeCDNSKEY
+// OfKeys reports whether an RRset of a zone is made from its keys and signed by the key that the DS
+// points to (RFC 7344 §4.1). CDS and CDNSKEY records below the apex are those of other zones (RFC 9615 §3.1).
+func OfKeys(apex, owner zone.Name, typ zone.Type) bool {
+	return owner == apex && (typ == zone.TypeDNSKEY || typ == zone.TypeCDS || typ == zone.TypeCDNSKEY)
 }
 
 // offset is the number of seconds, less than quantum, by which the windows of a name are shifted.

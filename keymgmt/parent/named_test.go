@@ -49,6 +49,14 @@ func TestNamed(t *testing.T) {
 		t.Errorf("update with a key that named does not know: %v", err)
 	}
 	expect(t, client, server, nil, 0, "")
+	for _, child := range []string{"child.test.", "a.b.test."} {
+		if above, err := client.ZoneAbove(t.Context(), mustName(t, child), servers); err != nil || above != parentName {
+			t.Errorf("above %s: %s, %v", child, above, err)
+		}
+	}
+	if above, err := client.ZoneAbove(t.Context(), mustName(t, "child.example."), servers); err == nil {
+		t.Errorf("above a zone that is elsewhere: %s", above)
+	}
 	if _, err := client.Notify(t.Context(), childName, parentName, servers); err != nil {
 		t.Error(err)
 	}
