@@ -1,8 +1,14 @@
 package signer
 
 import (
-	"github.com/mxseal/mxseal/zone"
+	"math"
+	"sync/atomic"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mxseal/mxseal/internal/rrsig"
+	"github.com/mxseal/mxseal/zone"
 )
 
 // metrics has the counters of one Signer, each resolved once.
@@ -13,7 +19,12 @@ type metrics struct {
 	errors         prometheus.Counter
 	byAlgorithm    map[zone.Algorithm]prometheus.Counter // never written after newMetrics
 	known, unknown cacheMetrics
+	remaining      prometheus.GaugeFunc
+	least          atomic.Int64 // seconds, of the signatures given out since remaining was read; none: noneGiven
 }
+
+// noneGiven stands for the remaining time when there was no signature.
+const noneGiven = math.MaxInt64
 
 type cacheMetrics struct{ hits, misses, evictions prometheus.Counter }
 
@@ -34,7 +45,27 @@ func newMetrics() *metrics {
 		m.byAlgorithm[a] = m.signatures.WithLabelValues(a.String())
 	}
 	m.known, m.unknown = m.cache("known"), m.cache("unknown")
+	m.least.Store(noneGiven)
+	m.remaining = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mxseal_signature_remaining_seconds",
+		Help: "Least time until the expiration of a signature that was given out since this was read last; +Inf if there was none."}, m.readLeast)
 	return m
+}
+
+func (m *metrics) readLeast() float64 {
+	if least := m.least.Swap(noneGiven); least != noneGiven {
+		return float64(least)
+	}
+	return math.Inf(1)
+}
+
+// given notes how long signatures last that are given out.
+func (m *metrics) given(sigs []string, now time.Time) {
+	for _, sig := range sigs {
+		_, expiration := rrsig.Validity([]byte(sig[:rrsig.AtSigner]), now)
+		left := int64(expiration.Sub(now) / time.Second)
+		for least := m.least.Load(); left < least && !m.least.CompareAndSwap(least, left); least = m.least.Load() {
+		}
+	}
 }
 
 func (m *metrics) cache(names string) cacheMetrics {
@@ -55,5 +86,5 @@ func (m *metrics) made(a zone.Algorithm) {
 // Collectors returns all metrics of the Signer for registration.
 func (s *Signer) Collectors() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.signatures, m.lookups, m.evictions, m.errors}
+	return []prometheus.Collector{m.signatures, m.lookups, m.evictions, m.errors, m.remaining}
 }

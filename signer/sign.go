@@ -67,6 +67,7 @@ func (s *Signer) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 		s.metrics.errors.Inc()
 		return Signed{}, fmt.Errorf("sign %s %s: %w", set.Name(), set.Type(), err)
 	}
+	s.metrics.given(signed.Sigs, now)
 	return signed, nil
 }
 

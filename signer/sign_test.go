@@ -81,7 +81,7 @@ func TestSignaturesVerifyForOthers(t *testing.T) {
 			if err := sig.Verify(keys[i], rrs[:len(rrs)-1]); err != nil || !sig.ValidityPeriod(now) {
 				t.Errorf("%s %s %s: %v", algorithm, set.Name(), set.Type(), err)
 			}
-			if isKSK := keys[i].Flags == 257; isKSK != rrsig.OfKeys(set.Type()) {
+			if isKSK := keys[i].Flags == 257; isKSK != rrsig.OfKeys(z.Name, set.Name(), set.Type()) {
 				t.Errorf("%s is signed by a key with flags %d", set.Type(), keys[i].Flags)
 			}
 		}

@@ -37,6 +37,26 @@ func initCommand() *cobra.Command {
 	return cmd
 }
 
+// initKEKCommand makes a key-encryption key, to replace an earlier one.
+func initKEKCommand() *cobra.Command {
+	f := &configFlags{}
+	cmd := command("init-kek", "Create the key-encryption key that the configuration names, to replace an earlier one", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		cfg, err := f.load()
+		if err != nil {
+			return err
+		}
+		if err := createKEK(cfg.Keys); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "Created %s: keep a copy, apart from the backups.\n", cfg.Keys.KEK)
+		return err
+	})
+	cmd.Long = `Create the key-encryption key that keys.kek names, encrypted by the token if it begins with "pkcs11:". To replace a key: name the
+new one in keys.kek and the one before in keys.earlier_keks, create it with this command, and send SIGHUP to the server.`
+	f.register(cmd)
+	return cmd
+}
+
 // initialize makes a database that has nothing but one admin token, and returns the file with the token. It
 // refuses if there is a database. The database comes last: interrupted before that, it can be called again.
 func initialize(cfg conf.Config, now time.Time) (file string, err error) {

@@ -55,7 +55,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`
 	c := &clientFlags{}
 	c.register(root)
 	root.AddCommand(
-		initCommand(), serveCommand(), checkConfigCommand(), restoreCommand(), versionCommand(),
+		initCommand(), initKEKCommand(), serveCommand(), checkConfigCommand(), restoreCommand(), versionCommand(),
 		zoneCommand(c), poolCommand(c), tenantCommand(c), domainCommand(c), keyCommand(c), tokenCommand(c), backupCommand(c),
 	)
 	return root
