@@ -55,7 +55,8 @@ func (b *bench) addOnlineSign(context.Context) error {
 		dir, address, s.port, b.zoneFile())
 }
 
-// addNSD adds NSD with the signed zone.
+// addNSD adds NSD with the signed zone. It answers with what was asked for and no more, and does not limit rates: all
+// queries come from one address.
 func (b *bench) addNSD(context.Context) error {
 	s, dir, err := b.add("NSD, pre-signed", true)
 	if err != nil {
@@ -65,6 +66,8 @@ func (b *bench) addNSD(context.Context) error {
 	s.args = []string{"nsd", "-d", "-c", conf}
 	return write(conf, `server:
   server-count: 1
+  minimal-responses: yes
+  rrl-ratelimit: 0
   ip-address: %[2]s@%[3]d
   username: ""
   chroot: ""
