@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,7 +75,7 @@ func start(t *testing.T, args ...string) options {
 func TestOnce(t *testing.T) {
 	for _, workers := range []string{"1", "3"} {
 		addr := startEcho(t, once)
-		r, err := run(start(t, "-server", addr.String(), "-names", "d%d.test", "-count", "500", "-once", "-workers", workers, "-pid", "1", "-timeout", "1m"))
+		r, err := run(start(t, "-server", addr.String(), "-names", "d%d.test", "-count", "500", "-once", "-workers", workers, "-pid", strconv.Itoa(os.Getpid()), "-timeout", "1m"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func (s *server) start(core int) error {
 	return nil
 }
 
-// stop ends the server with all its processes.
+// stop ends the server, by force with all its processes if it does not do so by itself.
 func (s *server) stop() {
 	if s.cmd == nil {
 		return
@@ -78,9 +78,9 @@ func (s *server) stop() {
 	select {
 	case <-s.done:
 	case <-time.After(grace):
+		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+		<-s.done
 	}
-	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // what is left of the group
-	<-s.done
 	s.cmd = nil
 }
 

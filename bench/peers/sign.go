@@ -52,7 +52,7 @@ func signPinned(core int, d time.Duration) (s signing, err error) {
 		return s, err
 	}
 	start, n := time.Now(), 0
-	for ; time.Since(start) < d; n++ {
+	for ; n == 0 || time.Since(start) < d; n++ {
 		digest := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(n)))
 		if _, err := key.Sign(nil, digest[:], crypto.SHA256); err != nil {
 			return s, err

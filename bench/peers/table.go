@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/mxseal/mxseal/bench/stats"
 )
@@ -58,14 +59,16 @@ func (r *report) writeSigning(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// writeDoubts lists the measurements that do not show what the server can do.
+// writeDoubts lists the turns that do not show what the server can do.
 func (r *report) writeDoubts(w io.Writer) {
 	fmt.Fprint(w, "## Doubts\n\n")
 	none := true
-	for _, m := range r.Runs {
-		for _, doubt := range doubts(m.Result) {
-			fmt.Fprintf(w, "- %s, %s, round %d: %s\n", m.Phase, m.Server, m.Round+1, doubt)
-			none = false
+	for _, phase := range []string{warm, cold, absent} {
+		for _, name := range r.measured(phase) {
+			for _, doubt := range r.doubts(phase, name) {
+				fmt.Fprintf(w, "- %s, %s: %s\n", phase, name, doubt)
+				none = false
+			}
 		}
 	}
 	if none {
@@ -73,15 +76,31 @@ func (r *report) writeDoubts(w io.Writer) {
 	}
 }
 
-func doubts(s stats.Result) (all []string) {
-	if s.Lost > 0 || s.Truncated > 0 {
-		all = append(all, fmt.Sprintf("%d queries lost, %d answers truncated", s.Lost, s.Truncated))
+// doubts are those about one server in one phase.
+func (r *report) doubts(phase, server string) (all []string) {
+	sum := func(f figure) (n float64) {
+		for _, v := range r.values(phase, server, f) {
+			n += v
+		}
+		return n
 	}
-	if s.GeneratorBusy > limited {
-		all = append(all, fmt.Sprintf("the generator had %.0f %% of its core and may be the limit", 100*s.GeneratorBusy))
+	if n := sum(func(s stats.Result) float64 { return float64(s.Lost + s.Truncated) }); n > 0 {
+		all = append(all, fmt.Sprintf("%.0f queries lost or answers truncated", n))
 	}
-	if s.ServerBusy < idle {
-		all = append(all, fmt.Sprintf("the server had only %.0f %% of its core", 100*s.ServerBusy))
+	if n := sum(func(s stats.Result) float64 { return is(s.GeneratorBusy > limited) }); n > 0 {
+		all = append(all, fmt.Sprintf("the generator was busy and may have been the limit in %.0f of %d rounds", n, r.Rounds))
+	}
+	if n := sum(func(s stats.Result) float64 { return is(s.ServerBusy < idle) }); n > 0 {
+		least := slices.Min(r.values(phase, server, func(s stats.Result) float64 { return s.ServerBusy }))
+		all = append(all, fmt.Sprintf("the server was not busy in %.0f of %d rounds; it had %.0f %% of its core in the worst", n, r.Rounds, 100*least))
 	}
 	return all
+}
+
+// is counts.
+func is(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
 }
