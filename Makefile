@@ -3,7 +3,8 @@
 # make check  formatting, vet, staticcheck, known vulnerabilities
 # make soak   ten years of key rollovers in SEEDS random worlds; for a night
 # make fuzz   every fuzz target for FUZZTIME; part of make test
-.PHONY: run build test check packages fuzz soak clean
+# make bench-peers    measure mxseal beside other servers, as root; see bench/README.md
+.PHONY: run build test check packages fuzz soak bench-peers clean
 
 FUZZTIME ?= 10s
 
@@ -35,6 +36,9 @@ SEEDS ?= 500
 
 soak:
 	MXSEAL_SEEDS=$(SEEDS) go test -run '^TestTenYears$$' -timeout 24h ./keymgmt
+
+bench-peers:
+	go run ./bench/peers $(ARGS)
 
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
