@@ -26,6 +26,8 @@ type DNS struct {
 	NSID    string           // dns.nsid; empty: the option is not answered
 	Chaos   bool             // dns.chaos
 	TCP     TCP
+
+	CacheSize int // dns.cache_size; octets
 }
 
 // TCP is the section dns.tcp.

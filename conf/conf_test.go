@@ -17,7 +17,7 @@ import (
 func defaults(listen ...string) Config {
 	return Config{
 		DataDir: "/var/lib/mxseal",
-		DNS: DNS{Listen: addrs(listen...), UDPSize: 1232,
+		DNS: DNS{Listen: addrs(listen...), UDPSize: 1232, CacheSize: 256 << 20,
 			TCP: TCP{IdleTimeout: 10 * time.Second, MaxConnections: 2048, MaxPerClient: 64}},
 		API:     API{Listen: netip.MustParseAddrPort("127.0.0.1:8053")},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("127.0.0.1:9153")},
@@ -130,7 +130,7 @@ func unset(t *testing.T, path string, v reflect.Value) {
 
 func everyVariable() []string {
 	return []string{
-		"MXSEAL_DATA_DIR=/d", "MXSEAL_DNS_LISTEN=127.0.0.1:53, [::1]:53", "MXSEAL_DNS_UDP_SIZE=4096", "MXSEAL_DNS_NSID=n1",
+		"MXSEAL_DATA_DIR=/d", "MXSEAL_DNS_LISTEN=127.0.0.1:53, [::1]:53", "MXSEAL_DNS_UDP_SIZE=4096", "MXSEAL_DNS_CACHE_SIZE=2097152", "MXSEAL_DNS_NSID=n1",
 		"MXSEAL_DNS_CHAOS=true", "MXSEAL_DNS_TCP_IDLE_TIMEOUT=1m", "MXSEAL_DNS_TCP_MAX_CONNECTIONS=7",
 		"MXSEAL_DNS_TCP_MAX_PER_CLIENT=3", "MXSEAL_API_LISTEN=[::]:8053", "MXSEAL_API_TLS_CERT=c", "MXSEAL_API_TLS_KEY=k",
 		"MXSEAL_KEYS_EARLIER_KEKS=file:/a, env:B", "MXSEAL_KEYS_PKCS11_MODULE=m", "MXSEAL_KEYS_PKCS11_TOKEN=t", "MXSEAL_KEYS_PKCS11_PIN_FILE=p", "MXSEAL_KEYS_TSIG_FILE=f",
@@ -145,7 +145,7 @@ func TestEnvironmentGivesEveryKeyAndWinsOverTheFile(t *testing.T) {
 	got, err := load("f", file, everyVariable())
 	same(t, got, err, Config{
 		DataDir: "/d",
-		DNS: DNS{Listen: addrs("127.0.0.1:53", "[::1]:53"), UDPSize: 4096, NSID: "n1", Chaos: true,
+		DNS: DNS{Listen: addrs("127.0.0.1:53", "[::1]:53"), UDPSize: 4096, NSID: "n1", Chaos: true, CacheSize: 2 << 20,
 			TCP: TCP{IdleTimeout: time.Minute, MaxConnections: 7, MaxPerClient: 3}},
 		API:     API{Listen: netip.MustParseAddrPort("[::]:8053"), TLS: TLS{Cert: "c", Key: "k", ClientCA: "a"}},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("192.0.2.1:1")},

@@ -38,6 +38,11 @@ another one than was asked, and resolvers drop it.`,
 		doc: `Largest answer over UDP, in octets; clients may ask for less. Longer answers are truncated and asked again over TCP.
 Above 1232 answers may be fragmented on the way, which loses some and lets others be forged (RFC 9715).`,
 	}, {
+		name: "dns.cache_size", value: number(&c.DNS.CacheSize, 1<<20, 1<<40), standard: "268435456",
+		doc: `Most memory for answers that are given again as they are, in octets: an answer takes about 500, a host has one for each type and
+way in which it is asked. A quarter is for names that do not exist. What does not fit is made anew, which takes processor time and
+changes no answer.`,
+	}, {
 		name: "dns.nsid", value: text(&c.DNS.NSID), standard: "",
 		doc: `Name of this node for those who ask which one answered (RFC 5001): up to 64 printable ASCII characters, public.
 Empty: the option is not answered.`,

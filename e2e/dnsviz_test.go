@@ -24,7 +24,11 @@ func (w *rollWorld) photograph(ctx context.Context, t *testing.T) (done *sync.Wa
 	dir := t.TempDir()
 	done, seen = &sync.WaitGroup{}, map[string]int{}
 	done.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
+		quiet := 0 // looks since everything has ended: then no zone changes while it is looked at
+		for i := 0; ctx.Err() == nil || len(seen) < len(rolledZones) && quiet < 10*len(rolledZones); i++ {
+			if ctx.Err() != nil {
+				quiet++
+			}
 			zone := rolledZones[i%len(rolledZones)]
 			before := w.stateOf(zone)
 			file := filepath.Join(dir, fmt.Sprintf("state-%d.json", i))

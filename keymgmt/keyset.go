@@ -81,22 +81,22 @@ func (s *KeySet) SigningKeys(owner zone.Name, t zone.Type) []*SigningKey {
 	return s.forRest
 }
 
-// Stocked returns the RDATA of the RRSIG records over one of the RRsets that Apex returns, signed ahead; nil if there are
-// none that outlive the TTL and zone.SignatureReserve.
-func (s *KeySet) Stocked(t zone.Type, now time.Time) []string {
+// Stocked returns the RDATA of the RRSIG records over one of the RRsets that Apex returns, signed ahead, and when they are the
+// ones to give out; nil if there are none that outlive the TTL and zone.SignatureReserve.
+func (s *KeySet) Stocked(t zone.Type, now time.Time) ([]string, rrsig.Span) {
 	if s.stock == nil || !rrsig.OfKeys(s.zone, s.zone, t) {
-		return nil
+		return nil, rrsig.Span{}
 	}
 	p := s.stock.at(now)
 	if p == nil {
-		return nil
+		return nil, rrsig.Span{}
 	}
 	sigs := *p.of(t)
 	out := make([]string, len(sigs))
 	for i, sig := range sigs {
 		out[i] = string(sig)
 	}
-	return out
+	return out, s.stock.span(p)
 }
 
 // Open unseals the keys that sign in a chain, tests each, verifies what was signed ahead, and builds the key set. KSKs that

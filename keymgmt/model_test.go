@@ -250,7 +250,8 @@ func (w *world) keysOf(s *snapshot) *dnstest.Cached {
 		w.t.Fatalf("%s\n%s: no signatures of the DNSKEY RRset are left", w.story(), w.now)
 	}
 	if s.period != period {
-		s.period, s.keys = period, w.item("DNSKEY", s.ks.Apex()[0], s.ks.Stocked(zone.TypeDNSKEY, at))
+		sigs, _ := s.ks.Stocked(zone.TypeDNSKEY, at)
+		s.period, s.keys = period, w.item("DNSKEY", s.ks.Apex()[0], sigs)
 	}
 	w.inPeriod(s.keys)
 	return s.keys

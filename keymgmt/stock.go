@@ -62,6 +62,21 @@ func (s *Stock) at(now time.Time) *Period {
 	return nil
 }
 
+// span is when at returns a period of the stock.
+func (s *Stock) span(p *Period) rrsig.Span {
+	w := p.window()
+	out := rrsig.Span{From: p.Start, Until: w.UsableUntil(s.TTL)}
+	for i := range s.Periods {
+		switch next := &s.Periods[i]; {
+		case next == p && i == 0:
+			out.From = p.Inception
+		case next.Start > p.Start:
+			out.Until = min(out.Until, next.Start-1)
+		}
+	}
+	return out
+}
+
 // End is when the last signature can no longer be served; the zero time if there is none.
 func (s *Stock) End() time.Time {
 	if len(s.Periods) == 0 {

@@ -15,15 +15,16 @@ var errUnsigned = errors.New("the signer made no signature")
 // fromState answers a question of class IN from one state.
 func (r *responder) fromState() reply {
 	q, s := &r.q, r.s
-	state := s.State()
-	if state == nil {
-		return s.failed(failNotReady, "", nil)
-	}
 	name, err := zone.NameFromWire(q.Name())
 	if err != nil { // cannot be: Parse has the same rules
 		return reply{rcode: wire.RcodeFormErr, outcome: outFormErr}
 	}
 	typ := zone.Type(q.Type)
+	mark, apex, cacheable := s.markOf(name, typ) // before the state
+	state := s.State()
+	if state == nil {
+		return s.failed(failNotReady, "", nil)
+	}
 	if typ == zone.TypeAXFR || typ == zone.TypeIXFR {
 		// A zone that is signed online cannot be had by transfer.
 		if zone.Enclosing(state, name) == nil {
@@ -40,10 +41,12 @@ func (r *responder) fromState() reply {
 	case zone.Broken:
 		return s.failed(failBroken, a.Zone.Name.String(), nil)
 	}
-	w := &writer{s: s, keys: state.KeySet(a.Zone.Name), zone: a.Zone, now: s.Now()}
+	w := &writer{s: s, keys: state.KeySet(a.Zone.Name), zone: a.Zone, now: r.now}
+	w.reply.span = forever()
 	if err := w.write(q, a); err != nil {
 		return s.failed(failSigning, a.Zone.Name.String(), err)
 	}
+	w.reply.mark, w.reply.cacheable = mark, cacheable && a.Zone.Name == apex
 	return w.reply
 }
 
@@ -99,7 +102,7 @@ func (w *writer) deny(q *wire.Query, a zone.Answer) error {
 func (w *writer) add(in wire.Section, set zone.RRset, sign bool) error {
 	sec := section{in: in, set: set}
 	if sign {
-		sigs, err := w.s.Signer.Sign(w.keys, w.zone, set, w.now)
+		sigs, span, err := w.s.Signer.Sign(w.keys, w.zone, set, w.now)
 		if err != nil {
 			return err
 		}
@@ -107,6 +110,7 @@ func (w *writer) add(in wire.Section, set zone.RRset, sign bool) error {
 			return errUnsigned
 		}
 		sec.sigs = sigs
+		w.reply.span = w.reply.span.Both(span)
 	}
 	w.reply.sets[w.reply.count] = sec
 	w.reply.count++

@@ -14,7 +14,7 @@ var (
 // MaxProbes is how many zones a call of Ready looks at.
 const MaxProbes = maxProbes
 
-func (s *Server) UDPConn() *net.UDPConn         { return s.udp[0] }
+func (s *Server) UDPConns() []*net.UDPConn      { return s.udp }
 func (s *Server) TCPListener() *net.TCPListener { return s.tcp[0] }
 
 // ClientOf is what a connection is counted by.

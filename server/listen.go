@@ -12,7 +12,7 @@ import (
 // portTries is how often a free port is looked for that UDP and TCP both have; only for port 0.
 const portTries = 20
 
-// Listen opens a UDP and a TCP socket on every address, or none at all. It may succeed once. Port 0 means one free
+// Listen opens UDP sockets, one for each core, and a TCP socket on every address, or none at all. It may succeed once. Port 0 means one free
 // port for both. IPv6 addresses do not take IPv4 packets: 0.0.0.0 and [::] go together.
 //
 // Addresses should be explicit. A reply from a wildcard address goes out with the address that the routing table
@@ -49,14 +49,24 @@ func (s *Server) open(addr netip.AddrPort) error {
 		if err != nil {
 			return fmt.Errorf("listen on %s over UDP: %w%s", addr, err, hint(err))
 		}
-		u := pc.(*net.UDPConn)
-		both := netip.AddrPortFrom(addr.Addr(), localAddr(u).Port())
-		l, err := config.Listen(context.Background(), "tcp"+family, both.String())
+		udp := []*net.UDPConn{pc.(*net.UDPConn)}
+		both := netip.AddrPortFrom(addr.Addr(), localAddr(udp[0]).Port())
+		l, err := config.Listen(context.Background(), "tcp"+family, both.String()) // alone on its port: nobody else shares ours
+		for err == nil && len(udp) < loops() {
+			if pc, err = config.ListenPacket(context.Background(), "udp"+family, both.String()); err == nil {
+				udp = append(udp, pc.(*net.UDPConn))
+			}
+		}
 		if err == nil {
-			s.udp, s.tcp = append(s.udp, u), append(s.tcp, l.(*net.TCPListener))
+			s.udp, s.tcp = append(s.udp, udp...), append(s.tcp, l.(*net.TCPListener))
 			return nil
 		}
-		u.Close()
+		for _, u := range udp {
+			u.Close()
+		}
+		if l != nil {
+			l.Close()
+		}
 		if addr.Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) || try == portTries {
 			return fmt.Errorf("listen on %s over TCP: %w%s", addr, err, hint(err))
 		}
@@ -89,9 +99,10 @@ func (s *Server) Close() {
 
 // Addrs returns the addresses that Listen opened, in its order, with the ports that were found for port 0.
 func (s *Server) Addrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, len(s.udp))
-	for i, u := range s.udp {
-		addrs[i] = localAddr(u)
+	addrs := make([]netip.AddrPort, len(s.tcp))
+	for i, l := range s.tcp {
+		addr := l.Addr().(*net.TCPAddr).AddrPort()
+		addrs[i] = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	}
 	return addrs
 }

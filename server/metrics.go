@@ -70,15 +70,50 @@ type Metrics struct {
 	socketVec    *prometheus.CounterVec
 	refusedVec   *prometheus.CounterVec
 
-	responses [transports][outcomes]prometheus.Counter
-	failures  [failures]prometheus.Counter
-	dropped   [dropReasons]prometheus.Counter
-	socket    [socketOps]prometheus.Counter
-	refused   [limits]prometheus.Counter
-	truncated prometheus.Counter
-	panics    prometheus.Counter
-	accepted  prometheus.Counter
-	open      prometheus.Gauge
+	cacheVec     *prometheus.CounterVec
+	evictionsVec *prometheus.CounterVec
+	octetsVec    *prometheus.GaugeVec
+
+	hits, misses   prometheus.Counter
+	known, unknown cacheMetrics
+	responses      [transports][outcomes]prometheus.Counter
+	failures       [failures]prometheus.Counter
+	dropped        [dropReasons]prometheus.Counter
+	socket         [socketOps]prometheus.Counter
+	refused        [limits]prometheus.Counter
+	truncated      prometheus.Counter
+	panics         prometheus.Counter
+	accepted       prometheus.Counter
+	open           prometheus.Gauge
+}
+
+// cacheMetrics are those of one part of the answer cache.
+type cacheMetrics struct {
+	evictions prometheus.Counter
+	octets    prometheus.Gauge
+}
+
+// tally counts for one loop, which adds it to the metrics once in a while: counters that all cores write to are slow.
+type tally struct {
+	responses    [transports][outcomes]uint64
+	hits, misses uint64
+}
+
+// flush adds what was counted.
+func (t *tally) flush(m *Metrics) {
+	add := func(c prometheus.Counter, n *uint64) {
+		if *n != 0 {
+			c.Add(float64(*n))
+			*n = 0
+		}
+	}
+	for via := range t.responses {
+		for o := range t.responses[via] {
+			add(m.responses[via][o], &t.responses[via][o])
+		}
+	}
+	add(m.hits, &t.hits)
+	add(m.misses, &t.misses)
 }
 
 // NewMetrics makes the metrics of one server; the caller registers [Metrics.Collectors].
@@ -95,6 +130,12 @@ func NewMetrics() *Metrics {
 			Help: "Errors of sockets that did not end the server, by operation."}, []string{"operation"}),
 		refusedVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_tcp_connections_refused_total",
 			Help: "TCP connections closed at once, by the limit that was reached: in total or of one client address."}, []string{"limit"}),
+		cacheVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_answer_cache_lookups_total",
+			Help: "Answers looked for in the answer cache, by result."}, []string{"result"}),
+		evictionsVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_answer_cache_evictions_total",
+			Help: "Answers that were current and had to make room, by kind of name (known, or unknown: it does not exist)."}, []string{"names"}),
+		octetsVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mxseal_dns_answer_cache_octets",
+			Help: "Memory that remembered answers take, by kind of name."}, []string{"names"}),
 		truncated: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_dns_truncated_total",
 			Help: "Answers over UDP that did not fit and were sent empty with TC."}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_dns_panics_total",
@@ -120,6 +161,9 @@ func (m *Metrics) resolve() {
 	for f := range failures {
 		m.failures[f] = m.failuresVec.WithLabelValues(f.String())
 	}
+	m.hits, m.misses = m.cacheVec.WithLabelValues("hit"), m.cacheVec.WithLabelValues("miss")
+	m.known = cacheMetrics{m.evictionsVec.WithLabelValues("known"), m.octetsVec.WithLabelValues("known")}
+	m.unknown = cacheMetrics{m.evictionsVec.WithLabelValues("unknown"), m.octetsVec.WithLabelValues("unknown")}
 	children(m.dropped[:], m.droppedVec, "short", "response", "source_port")
 	children(m.socket[:], m.socketVec, "udp_read", "udp_write", "tcp_accept")
 	children(m.refused[:], m.refusedVec, "total", "client")
@@ -141,5 +185,5 @@ func children(counters []prometheus.Counter, vec *prometheus.CounterVec, values 
 // Collectors returns all metrics for registration.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.responsesVec, m.failuresVec, m.droppedVec, m.socketVec, m.refusedVec,
-		m.truncated, m.panics, m.accepted, m.open}
+		m.cacheVec, m.evictionsVec, m.octetsVec, m.truncated, m.panics, m.accepted, m.open}
 }

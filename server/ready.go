@@ -75,7 +75,7 @@ func (s *Server) checkSigning(state State, z *zone.Zone) error {
 		}
 	}
 	for _, set := range sets {
-		sigs, err := s.Signer.Sign(ks, z, set, s.Now())
+		sigs, _, err := s.Signer.Sign(ks, z, set, s.Now())
 		if err != nil {
 			return err
 		}

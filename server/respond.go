@@ -1,6 +1,10 @@
 package server
 
 import (
+	"time"
+
+	"github.com/mxseal/mxseal/internal/epoch"
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/internal/wire"
 	"github.com/mxseal/mxseal/zone"
 )
@@ -35,7 +39,9 @@ const (
 // the length that precedes it on TCP, and must not overlap with out. It is safe for concurrent use.
 func (s *Server) Respond(out, packet []byte, via Transport) []byte {
 	r := s.responders.Get().(*responder)
+	r.now = s.Now()
 	out = r.answer(out, packet, via)
+	r.count.flush(s.Metrics)
 	r.q, r.b = wire.Query{}, wire.Builder{} // so that the pool does not hold on to the caller's memory
 	s.responders.Put(r)
 	return out
@@ -43,9 +49,12 @@ func (s *Server) Respond(out, packet []byte, via Transport) []byte {
 
 // responder answers one query after the other. It belongs to the loop that reads them.
 type responder struct {
-	s *Server
-	q wire.Query
-	b wire.Builder
+	s     *Server
+	now   time.Time // of the batch of queries
+	q     wire.Query
+	b     wire.Builder
+	key   []byte
+	count tally
 }
 
 // answer is respond behind the one recover there is: a panic costs one query, not the server.
@@ -54,13 +63,13 @@ func (r *responder) answer(out, packet []byte, via Transport) (reply []byte) {
 		if p := recover(); p != nil {
 			r.s.panicked(p)
 			reply = wire.AppendError(out, packet, wire.RcodeServFail)
-			r.s.Metrics.responses[via][outServFail].Inc()
+			r.count.responses[via][outServFail]++
 		}
 	}()
 	return r.respond(out, packet, via)
 }
 
-// respond takes the three steps: understand the query, decide what to say, write it down. An answer cache will stand
+// respond takes the three steps: understand the query, decide what to say, write it down. The answer cache stands
 // between the first and the second.
 func (r *responder) respond(out, packet []byte, via Transport) []byte {
 	verdict := r.q.Parse(packet)
@@ -72,8 +81,32 @@ func (r *responder) respond(out, packet []byte, via Transport) []byte {
 		r.s.Metrics.dropped[reason].Inc()
 		return out
 	}
+	asks := verdict == wire.Accept && r.q.Class == classIN && r.q.Version == 0 && !r.q.TSIG
+	if asks {
+		r.key = cacheKey(r.key[:0], &r.q)
+		if e := r.s.answers.get(r.key, r.now.Unix()); e != nil {
+			r.start(out, via)
+			if r.b.Restore(e.records, e.counts) {
+				r.count.hits++
+				r.count.responses[via][e.outcome]++
+				return r.b.Finish(e.rcode, wire.AA)
+			}
+		}
+		r.count.misses++
+	}
 	re := r.decide(verdict)
+	re.cacheable = re.cacheable && asks
 	return r.pack(out, &re, via)
+}
+
+// start begins a reply.
+func (r *responder) start(out []byte, via Transport) {
+	room := maxTCP
+	if via == UDP {
+		room = min(int(r.q.UDPSize), r.s.UDPSize)
+	}
+	r.b.Start(out, &r.q, room)
+	r.b.NSID(r.s.NSID)
 }
 
 const headerLen = 12 // RFC 1035 §4.1.1
@@ -108,6 +141,10 @@ type reply struct {
 	ede     ede
 	sets    [2]section // the first count of them
 	count   int
+
+	cacheable bool // it may be given again, while
+	mark      epoch.Mark
+	span      rrsig.Span
 }
 
 // ede is an extended error, if is is set.
@@ -132,13 +169,8 @@ func refused(code uint16) reply {
 // pack writes a reply. Over UDP, what does not fit becomes an empty message with TC: resolvers may not use part of
 // an RRset, and what they cannot use need not be sent (RFC 9715 §3).
 func (r *responder) pack(out []byte, re *reply, via Transport) []byte {
-	room := maxTCP
-	if via == UDP {
-		room = min(int(r.q.UDPSize), r.s.UDPSize)
-	}
 	b := &r.b
-	b.Start(out, &r.q, room)
-	b.NSID(r.s.NSID)
+	r.start(out, via)
 	if re.ede.is {
 		b.EDE(re.ede.code, re.ede.text)
 	}
@@ -151,8 +183,11 @@ func (r *responder) pack(out []byte, re *reply, via Transport) []byte {
 		b.Truncate()
 		flags |= wire.TC
 		r.s.Metrics.truncated.Inc()
+	} else if re.cacheable {
+		records, counts := b.Records()
+		r.s.answers.put(&entry{key: string(r.key), records: string(records), counts: counts, rcode: re.rcode, outcome: re.outcome, mark: re.mark, span: re.span})
 	}
-	r.s.Metrics.responses[via][re.outcome].Inc()
+	r.count.responses[via][re.outcome]++
 	return b.Finish(re.rcode, flags)
 }
 

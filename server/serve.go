@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -21,9 +19,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	for _, u := range s.udp {
-		for range runtime.GOMAXPROCS(0) {
-			wg.Go(func() { s.serveUDP(ctx, u) })
-		}
+		wg.Go(func() { s.serveUDP(ctx, u) })
 	}
 	for _, l := range s.tcp {
 		wg.Go(func() { s.acceptTCP(ctx, l, &wg) })
@@ -47,36 +43,6 @@ func (s *Server) Serve(ctx context.Context) error {
 
 // longAgo is a deadline that has passed.
 func longAgo() time.Time { return time.Unix(1, 0) }
-
-// serveUDP is one of the loops that share a socket. It owns its buffers and its responder. Errors do not end it but
-// the end of the server does.
-func (s *Server) serveUDP(ctx context.Context, u *net.UDPConn) {
-	r := responder{s: s}
-	in, out := make([]byte, maxUDPSize), make([]byte, 0, s.UDPSize)
-	var pause backoff
-	for {
-		n, from, err := u.ReadFromUDPAddrPort(in)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			s.Metrics.socket[opUDPRead].Inc()
-			pause.wait(ctx)
-			continue
-		}
-		pause = 0
-		if from.Port() == 0 {
-			s.Metrics.dropped[dropPort].Inc()
-			continue
-		}
-		if out = r.answer(out[:0], in[:n], UDP); len(out) == 0 {
-			continue
-		}
-		if _, err := u.WriteToUDPAddrPort(out, from); err != nil {
-			s.Metrics.socket[opUDPWrite].Inc()
-		}
-	}
-}
 
 // backoff spaces out attempts at something that keeps failing, such as accepting without free file descriptors. The
 // zero value is ready, and again after success.

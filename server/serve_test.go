@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -149,6 +150,16 @@ func TestUDPSurvivesGarbage(t *testing.T) {
 	})
 }
 
+// onAll sets the same for all sockets.
+func onAll(conns []*net.UDPConn, set func(*net.UDPConn, time.Time) error) func(time.Time) error {
+	return func(at time.Time) (err error) {
+		for _, c := range conns {
+			err = errors.Join(err, set(c, at))
+		}
+		return err
+	}
+}
+
 // Errors of sockets are counted and do not end the loops.
 func TestSocketErrorsDoNotEndTheLoops(t *testing.T) {
 	r := serve(t, standard(t, ecdsa))
@@ -159,8 +170,8 @@ func TestSocketErrorsDoNotEndTheLoops(t *testing.T) {
 		set                func(time.Time) error
 		provoke            bool
 	}{
-		{"udp_read", "udp", r.UDPConn().SetReadDeadline, false},
-		{"udp_write", "udp", r.UDPConn().SetWriteDeadline, true},
+		{"udp_read", "udp", onAll(r.UDPConns(), (*net.UDPConn).SetReadDeadline), false},
+		{"udp_write", "udp", onAll(r.UDPConns(), (*net.UDPConn).SetWriteDeadline), true},
 		{"tcp_accept", "tcp", r.TCPListener().SetDeadline, false},
 	} {
 		if err := c.set(past); err != nil {

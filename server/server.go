@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/epoch"
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
 )
@@ -26,7 +28,8 @@ type State interface {
 type Signer interface {
 	// Sign returns the RDATA of the RRSIG records of set, one for each algorithm of the zone, in wire form. With an
 	// error nothing may be answered.
-	Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time.Time) (sigs []string, err error)
+	// The span is when these signatures are the ones to give out; now is in it.
+	Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time.Time) (sigs []string, span rrsig.Span, err error)
 	// Denial returns the NSEC RRset of a name that is in the answer's zone, existing or not.
 	Denial(a zone.Answer) zone.RRset
 	// Verify returns nil if a validator that has the keys would accept the signatures of set at now.
@@ -37,7 +40,10 @@ type Signer interface {
 type Options struct {
 	// State returns the newest state. It is called once a query and must be cheap. While the first state is not
 	// loaded it returns nil: the interface itself, not a nil pointer in it.
-	State   func() State
+	State func() State
+	// Mark takes the present epochs of a label in a zone that there is: as long as it is current, what was answered about the
+	// label from a State that was read later is current too.
+	Mark    func(apex zone.Name, label string) epoch.Mark
 	Signer  Signer
 	Now     func() time.Time
 	Log     *slog.Logger
@@ -46,6 +52,8 @@ type Options struct {
 	NSID    string // identifies this node to those who ask (RFC 5001); at most 64 octets; empty: not answered
 	Chaos   bool   // answer version.bind and id.server in class CHAOS (RFC 4892); otherwise REFUSED
 	Version string // what version.bind is answered with; at most 255 octets; empty: REFUSED
+
+	CacheSize int64 // most memory for answers, in octets; at least 1 MiB
 
 	UDPSize int // largest answer over UDP in octets, from 512 (RFC 1035 §4.2.1) to 65507
 
@@ -58,6 +66,7 @@ type Options struct {
 
 const (
 	maxNSID    = 64
+	minCache   = 1 << 20
 	maxText    = 255   // of a character-string: RFC 1035 §3.3
 	minUDPSize = 512   // RFC 1035 §4.2.1
 	maxUDPSize = 65507 // what fits into an IPv4 packet
@@ -72,6 +81,7 @@ type Server struct {
 	tcp   []*net.TCPListener // written by Listen alone; on the addresses of udp
 	conns connTable
 
+	answers    answers
 	responders sync.Pool // of *responder, for Respond; loops have their own
 	cursor     cursor    // of Ready
 	failureLog [failures]seldom
@@ -80,8 +90,8 @@ type Server struct {
 
 // New checks the options and makes a server that does not listen yet.
 func New(o Options) (*Server, error) {
-	if o.State == nil || o.Signer == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
-		return nil, errors.New("server: State, Signer, Now, Log and Metrics are needed")
+	if o.State == nil || o.Mark == nil || o.Signer == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
+		return nil, errors.New("server: State, Mark, Signer, Now, Log and Metrics are needed")
 	}
 	switch {
 	case len(o.NSID) > maxNSID:
@@ -90,12 +100,14 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("server: a version of %d octets; at most %d", len(o.Version), maxText)
 	case o.UDPSize < minUDPSize || o.UDPSize > maxUDPSize:
 		return nil, fmt.Errorf("server: UDP answers of %d octets; from %d to %d", o.UDPSize, minUDPSize, maxUDPSize)
+	case o.CacheSize < minCache:
+		return nil, fmt.Errorf("server: %d octets for answers; at least %d", o.CacheSize, minCache)
 	case o.TCPIdle <= 0:
 		return nil, fmt.Errorf("server: a TCP idle timeout of %s", o.TCPIdle)
 	case o.TCPMax < 1 || o.TCPMaxPerClient < 1:
 		return nil, fmt.Errorf("server: at most %d TCP connections, %d of a client; both must be at least 1", o.TCPMax, o.TCPMaxPerClient)
 	}
-	s := &Server{Options: o}
+	s := &Server{Options: o, answers: newAnswers(o.CacheSize, o.Metrics)}
 	s.conns.init(o.TCPMax, o.TCPMaxPerClient)
 	s.responders.New = func() any { return &responder{s: s} }
 	return s, nil

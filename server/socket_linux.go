@@ -1,8 +1,12 @@
 package server
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // pmtuOmit is IP_PMTUDISC_OMIT and IPV6_PMTUDISC_OMIT of linux/in.h and linux/in6.h.
@@ -18,5 +22,12 @@ func controlSocket(network, _ string, c syscall.RawConn) error {
 	case network == "udp6":
 		level, option = syscall.IPPROTO_IPV6, syscall.IPV6_MTU_DISCOVER
 	}
-	return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), level, option, pmtuOmit) })
+	var err error
+	controlled := c.Control(func(fd uintptr) {
+		_ = syscall.SetsockoptInt(int(fd), level, option, pmtuOmit)
+		if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			err = fmt.Errorf("share the port between cores: %w", err)
+		}
+	})
+	return errors.Join(controlled, err)
 }

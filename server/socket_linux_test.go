@@ -16,7 +16,7 @@ func TestPathMTUIsNotDiscovered(t *testing.T) {
 		if err := w.Listen([]netip.AddrPort{netip.MustParseAddrPort(address)}); err != nil {
 			t.Fatal(err)
 		}
-		raw, err := w.UDPConn().SyscallConn()
+		raw, err := w.UDPConns()[0].SyscallConn()
 		if err != nil {
 			t.Fatal(err)
 		}

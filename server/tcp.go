@@ -131,7 +131,9 @@ func (c *tcpConn) read() ([]byte, error) {
 func (c *tcpConn) answer(packet []byte) bool {
 	start := len(c.out)
 	c.out = append(c.out, 0, 0)
+	c.r.now = c.r.s.Now()
 	c.out = c.r.answer(c.out, packet, TCP)
+	c.r.count.flush(c.r.s.Metrics)
 	size := len(c.out) - start - 2
 	if size == 0 {
 		c.out = c.out[:start]

@@ -17,6 +17,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/internal/dnstest"
+	"github.com/mxseal/mxseal/internal/epoch"
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/server"
 	"github.com/mxseal/mxseal/signer"
@@ -214,21 +216,31 @@ type testSigner struct {
 	spoil  func(set zone.RRset, sigs []string) []string // after it
 }
 
-func (s *testSigner) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, at time.Time) ([]string, error) {
+func (s *testSigner) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, at time.Time) ([]string, rrsig.Span, error) {
 	if s.before != nil {
 		if err := s.before(set); err != nil {
-			return nil, err
+			return nil, rrsig.Span{}, err
 		}
 	}
 	signed, err := s.Signer.Sign(ks, z, set, at)
 	if s.spoil != nil {
 		signed.Sigs = s.spoil(set, signed.Sigs)
 	}
-	return signed.Sigs, err
+	return signed.Sigs, signed.Span, err
 }
 
 func (s *testSigner) Verify(ks *keymgmt.KeySet, set zone.RRset, sigs []string, at time.Time) error {
 	return signer.Verify(ks, signer.Signed{RRset: set, Sigs: sigs}, at)
+}
+
+// staleMarks are those of states that change all the time: no answer is given twice.
+func staleMarks() func(apex zone.Name, label string) epoch.Mark {
+	table, revision := epoch.New(), atomic.Uint64{}
+	return func(apex zone.Name, label string) epoch.Mark {
+		mark := table.Mark(apex, label)
+		table.Raise(revision.Add(1), []zone.Name{apex}, nil)
+		return mark
+	}
 }
 
 // world is a server without sockets, and what it is made of.
@@ -254,8 +266,9 @@ func newWorld(t testing.TB, s *state, edit ...func(*server.Options)) *world {
 			}
 			return nil
 		},
+		Mark:   staleMarks(),
 		Signer: w.signer, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(w.log, nil)),
-		Metrics: server.NewMetrics(), UDPSize: 1232, TCPIdle: time.Minute, TCPMax: 100, TCPMaxPerClient: 100,
+		Metrics: server.NewMetrics(), CacheSize: 1 << 20, UDPSize: 1232, TCPIdle: time.Minute, TCPMax: 100, TCPMaxPerClient: 100,
 	}
 	for _, f := range edit {
 		f(&w.opts)

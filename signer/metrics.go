@@ -47,7 +47,7 @@ func newMetrics() *metrics {
 	m.known, m.unknown = m.cache("known"), m.cache("unknown")
 	m.least.Store(noneGiven)
 	m.remaining = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mxseal_signature_remaining_seconds",
-		Help: "Least time until the expiration of a signature that was given out since this was read last; +Inf if there was none."}, m.readLeast)
+		Help: "Least time that a signature, given out since this was read last, has to its expiration when it is given out for the last time; +Inf if there was none."}, m.readLeast)
 	return m
 }
 
@@ -58,11 +58,12 @@ func (m *metrics) readLeast() float64 {
 	return math.Inf(1)
 }
 
-// given notes how long signatures last that are given out.
-func (m *metrics) given(sigs []string, now time.Time) {
-	for _, sig := range sigs {
-		_, expiration := rrsig.Validity([]byte(sig[:rrsig.AtSigner]), now)
-		left := int64(expiration.Sub(now) / time.Second)
+// given notes how long signatures last that are given out: at the end of their span, as answers are remembered.
+func (m *metrics) given(signed Signed) {
+	for _, sig := range signed.Sigs {
+		end := time.Unix(signed.Span.Until, 0)
+		_, expiration := rrsig.Validity([]byte(sig[:rrsig.AtSigner]), end)
+		left := int64(expiration.Sub(end) / time.Second)
 		for least := m.least.Load(); left < least && !m.least.CompareAndSwap(least, left); least = m.least.Load() {
 		}
 	}

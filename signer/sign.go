@@ -53,6 +53,7 @@ type Signed struct {
 	// Sigs has the RDATA of the RRSIG records in wire form, one for each algorithm. Their TTL is that of the
 	// RRset (RFC 4034 §3).
 	Sigs []string
+	Span rrsig.Span // when these signatures are the ones to give out
 }
 
 // cacheKey identifies a signature: the id of the key, and the SHA-256 of the signed data, which contains the window.
@@ -67,7 +68,7 @@ func (s *Signer) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 		s.metrics.errors.Inc()
 		return Signed{}, fmt.Errorf("sign %s %s: %w", set.Name(), set.Type(), err)
 	}
-	s.metrics.given(signed.Sigs, now)
+	s.metrics.given(signed)
 	return signed, nil
 }
 
@@ -102,7 +103,8 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 		}
 		sigs[i] = sig
 	}
-	return Signed{set, sigs}, nil
+	next := w.Start + int64(max(time.Second, z.Signature.Quantum)/time.Second)
+	return Signed{set, sigs, rrsig.Span{From: w.Start, Until: min(next-1, w.UsableUntil(set.TTL()))}}, nil
 }
 
 // stocked returns one of the RRsets that are signed ahead; only the key set itself has one.
@@ -110,11 +112,11 @@ func stocked(ks *keymgmt.KeySet, set zone.RRset, now time.Time) (Signed, error) 
 	if !slices.ContainsFunc(ks.Apex(), func(own zone.RRset) bool { return own.Same(set) }) {
 		return Signed{}, ErrForeign
 	}
-	sigs := ks.Stocked(set.Type(), now)
+	sigs, span := ks.Stocked(set.Type(), now)
 	if len(sigs) == 0 {
 		return Signed{}, ErrStock
 	}
-	return Signed{set, sigs}, nil
+	return Signed{set, sigs, span}, nil
 }
 
 // signature returns RRSIG RDATA for the signed data, remembered or made now.

@@ -168,15 +168,15 @@ func TestVerifyRefuses(t *testing.T) {
 	ks, s := testKeys(t, z), New(Options{CacheEntries: 100})
 	signed := mustSign(t, s, ks, z, addresses(t, "acme.mx.test.", 300, "192.0.2.1"), now)
 	for name, c := range map[string]Signed{
-		"other data":   {addresses(t, "acme.mx.test.", 300, "192.0.2.2"), signed.Sigs},
-		"other name":   {addresses(t, "bcme.mx.test.", 300, "192.0.2.1"), signed.Sigs},
-		"other TTL":    {addresses(t, "acme.mx.test.", 301, "192.0.2.1"), signed.Sigs},
-		"other type":   {zone.NewRRset(signed.RRset.Name(), zone.TypeTXT, 300, []string{"\xc0\x00\x02\x01"}), signed.Sigs},
-		"no signature": {signed.RRset, nil},
-		"two":          {signed.RRset, append(signed.Sigs, signed.Sigs...)},
-		"cut":          {signed.RRset, []string{signed.Sigs[0][:30]}},
-		"empty":        {signed.RRset, []string{""}},
-		"no RRset":     {zone.RRset{}, signed.Sigs},
+		"other data":   {addresses(t, "acme.mx.test.", 300, "192.0.2.2"), signed.Sigs, rrsig.Span{}},
+		"other name":   {addresses(t, "bcme.mx.test.", 300, "192.0.2.1"), signed.Sigs, rrsig.Span{}},
+		"other TTL":    {addresses(t, "acme.mx.test.", 301, "192.0.2.1"), signed.Sigs, rrsig.Span{}},
+		"other type":   {zone.NewRRset(signed.RRset.Name(), zone.TypeTXT, 300, []string{"\xc0\x00\x02\x01"}), signed.Sigs, rrsig.Span{}},
+		"no signature": {signed.RRset, nil, rrsig.Span{}},
+		"two":          {signed.RRset, append(signed.Sigs, signed.Sigs...), rrsig.Span{}},
+		"cut":          {signed.RRset, []string{signed.Sigs[0][:30]}, rrsig.Span{}},
+		"empty":        {signed.RRset, []string{""}, rrsig.Span{}},
+		"no RRset":     {zone.RRset{}, signed.Sigs, rrsig.Span{}},
 	} {
 		if err := Verify(ks, c, now); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -185,7 +185,7 @@ func TestVerifyRefuses(t *testing.T) {
 	for i := range signed.Sigs[0] {
 		changed := []byte(signed.Sigs[0])
 		changed[i] ^= 1
-		if err := Verify(ks, Signed{signed.RRset, []string{string(changed)}}, now); err == nil {
+		if err := Verify(ks, Signed{signed.RRset, []string{string(changed)}, rrsig.Span{}}, now); err == nil {
 			t.Errorf("accepted with octet %d changed", i)
 		}
 	}

@@ -3,6 +3,7 @@ package store_test
 import (
 	"testing"
 
+	"github.com/mxseal/mxseal/internal/epoch"
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/zone"
 )
@@ -14,10 +15,10 @@ func TestEpochs(t *testing.T) {
 	w.putPool("drain", 7)
 	w.must(putTenant("other", "mx.test.", "fabrikam.com"))
 	apex, shard := zone.MustParseName("mx.test."), zone.MustParseName("o.mx.test.")
-	epochs := func() map[string]store.Epoch {
-		return map[string]store.Epoch{
-			"contoso": w.store.Epoch(apex, "contoso-com"), "fabrikam": w.store.Epoch(apex, "fabrikam-com"),
-			"mx": w.store.Epoch(apex, ""), "shard": w.store.Epoch(shard, ""),
+	epochs := func() map[string]epoch.Mark {
+		return map[string]epoch.Mark{
+			"contoso": w.store.Mark(apex, "contoso-com"), "fabrikam": w.store.Mark(apex, "fabrikam-com"),
+			"mx": w.store.Mark(apex, ""), "shard": w.store.Mark(shard, ""),
 		}
 	}
 	all := []string{"contoso", "fabrikam", "mx", "shard"}
@@ -77,15 +78,15 @@ func TestEpochBeforeState(t *testing.T) {
 	go func() {
 		defer close(stale)
 		for {
-			epoch := w.store.Epoch(apex, "contoso-com")
+			mark := w.store.Mark(apex, "contoso-com")
 			made := w.store.State().Pool("default").Revision
 			newest := w.store.State().Pool("default").Revision
-			if w.store.Epoch(apex, "contoso-com") == epoch && newest != made {
+			if w.store.Mark(apex, "contoso-com") == mark && newest != made {
 				// The state may be newer than the epoch for the moment between the two publications; it must not stay so.
-				for w.store.Epoch(apex, "contoso-com") == epoch {
+				for w.store.Mark(apex, "contoso-com") == mark {
 					select {
 					case <-stop:
-						if w.store.Epoch(apex, "contoso-com") == epoch {
+						if w.store.Mark(apex, "contoso-com") == mark {
 							stale <- made
 						}
 						return

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/epoch"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
 )
@@ -33,7 +34,7 @@ type Store struct {
 	o      Options
 	engine Engine
 	state  atomic.Pointer[State] // replaced by the feed alone
-	epochs *epochs
+	epochs *epoch.Table
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the feed has ended
 	turn   chan struct{} // holds one entry while an update makes its plan again
@@ -46,7 +47,7 @@ type Store struct {
 // Start loads everything from an engine, opens the keys of every zone and follows the feed from there. The store owns the
 // engine from then on; if Start fails, the caller still does.
 func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
-	s := &Store{o: o, engine: e, epochs: newEpochs(), done: make(chan struct{}), turn: make(chan struct{}, 1), arrived: make(chan struct{})}
+	s := &Store{o: o, engine: e, epochs: epoch.New(), done: make(chan struct{}), turn: make(chan struct{}, 1), arrived: make(chan struct{})}
 	l := newLoader(o.Open)
 	revision, err := e.Load(ctx, l.add)
 	if err != nil {
@@ -67,11 +68,9 @@ func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
 // State returns the newest state.
 func (s *Store) State() *State { return s.state.Load() }
 
-// Epoch returns the present epoch of a label in a zone, or of the zone itself if the label is empty. Take it before
+// Mark returns the present epochs of a label in a zone, or of the zone itself if the label is empty. Take it before
 // the State.
-func (s *Store) Epoch(apex zone.Name, label string) Epoch {
-	return Epoch{s.epochs.zone(apex).Load(), s.epochs.label(apex, label).Load()}
-}
+func (s *Store) Mark(apex zone.Name, label string) epoch.Mark { return s.epochs.Mark(apex, label) }
 
 // Done is closed when the store hears of no more commits; Err then says why, and is nil after Close.
 func (s *Store) Done() <-chan struct{} { return s.done }
@@ -92,7 +91,7 @@ func (s *Store) follow(ctx context.Context, w *writer) {
 			return fmt.Errorf("apply revision %d: %w", c.Revision, err)
 		}
 		s.state.Store(state) // before the epochs: see there
-		s.epochs.raise(state.revision, zones, hosts)
+		s.epochs.Raise(state.revision, zones, hosts)
 		s.o.Metrics.revision.Set(float64(state.revision))
 		s.mu.Lock()
 		defer s.mu.Unlock()

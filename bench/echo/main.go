@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/mxseal/mxseal/bench/batch"
+	"github.com/mxseal/mxseal/internal/batch"
 )
 
 const (

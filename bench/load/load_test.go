@@ -15,7 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/bench/batch"
+	"github.com/mxseal/mxseal/internal/batch"
 )
 
 // startEcho answers queries with themselves until the test ends, query n with as many copies as copies says.

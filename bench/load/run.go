@@ -10,8 +10,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/bench/batch"
 	"github.com/mxseal/mxseal/bench/stats"
+	"github.com/mxseal/mxseal/internal/batch"
 )
 
 // run asks the questions and sums up what its workers have counted.

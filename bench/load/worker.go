@@ -7,8 +7,8 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/mxseal/mxseal/bench/batch"
 	"github.com/mxseal/mxseal/bench/stats"
+	"github.com/mxseal/mxseal/internal/batch"
 )
 
 const (

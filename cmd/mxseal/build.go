@@ -19,6 +19,8 @@ import (
 
 	"github.com/mxseal/mxseal/api"
 	"github.com/mxseal/mxseal/conf"
+	"github.com/mxseal/mxseal/internal/epoch"
+	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/keymgmt/parent"
 	"github.com/mxseal/mxseal/server"
@@ -113,7 +115,7 @@ func (n *node) newDNS() (*server.Server, error) {
 	n.registry.MustRegister(m.Collectors()...)
 	d := n.cfg.DNS
 	return server.New(server.Options{
-		State: n.current, Signer: dnsSigner{s}, Now: time.Now, Log: n.log, Metrics: m,
+		State: n.current, Mark: n.mark, CacheSize: int64(d.CacheSize), Signer: dnsSigner{s}, Now: time.Now, Log: n.log, Metrics: m,
 		NSID: d.NSID, Chaos: d.Chaos, Version: version(), UDPSize: d.UDPSize,
 		TCPIdle: d.TCP.IdleTimeout, TCPMax: d.TCP.MaxConnections, TCPMaxPerClient: d.TCP.MaxPerClient,
 	})
@@ -126,6 +128,9 @@ func (n *node) current() server.State {
 	}
 	return nil
 }
+
+// mark takes the epochs of a label; it is called after there was a state.
+func (n *node) mark(apex zone.Name, label string) epoch.Mark { return n.state.Load().Mark(apex, label) }
 
 // run loads the state and serves until ctx is done or a listener fails; it closes the node. loaded is called when
 // everything is there, before the API is open. A store that fails does not end it: to answer from the last state is
@@ -292,9 +297,9 @@ func (p parentServers) Push(ctx context.Context, child zone.Name, server netip.A
 // dnsSigner lets the DNS service see the signer through the interface that it declares.
 type dnsSigner struct{ *signer.Signer }
 
-func (s dnsSigner) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time.Time) ([]string, error) {
+func (s dnsSigner) Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time.Time) ([]string, rrsig.Span, error) {
 	signed, err := s.Signer.Sign(ks, z, set, now)
-	return signed.Sigs, err
+	return signed.Sigs, signed.Span, err
 }
 
 func (s dnsSigner) Verify(ks *keymgmt.KeySet, set zone.RRset, sigs []string, now time.Time) error {

@@ -68,6 +68,16 @@ func (w Window) Outlives(ttl uint32, now time.Time) bool {
 	return !now.After(time.Unix(w.UsableUntil(ttl), 0))
 }
 
+// Span is the time, from one second to another in seconds since 1970, both included, in which certain signatures are the ones
+// to give out.
+type Span struct{ From, Until int64 }
+
+// Both returns the time that is in two spans.
+func (s Span) Both(o Span) Span { return Span{max(s.From, o.From), min(s.Until, o.Until)} }
+
+// Has reports whether a moment is in the span.
+func (s Span) Has(now time.Time) bool { return s.From <= now.Unix() && now.Unix() <= s.Until }
+
 // Time reads an inception or expiration field. The field counts modulo 2^32 (RFC 4034 §3.1.5, serial
 // number arithmetic of RFC 1982): the moment nearest to now is meant.
 func Time(field uint32, now time.Time) time.Time {

@@ -25,7 +25,7 @@ type Builder struct {
 	body  int // offset in msg behind the question
 
 	section Section
-	counts  [3]uint16
+	counts  Counts
 
 	optRoom int // octets that the OPT record will take, 0 without EDNS
 	nsid    string
@@ -39,11 +39,14 @@ type extendedError struct {
 	size int
 }
 
+// Counts is how many records a message has in each section.
+type Counts [3]uint16
+
 // Mark is a state of a Builder to return to; see [Builder.Rewind].
 type Mark struct {
 	length  int
 	section Section
-	counts  [3]uint16
+	counts  Counts
 }
 
 // Start begins the reply to q behind what out already holds: header, the question in the client's case if
@@ -148,6 +151,21 @@ func (b *Builder) Rewind(m Mark) {
 
 // Truncate removes all records. Question and OPT record stay; TC is for the caller to set, in Finish.
 func (b *Builder) Truncate() { b.Rewind(Mark{length: b.body}) }
+
+// Records returns the records added so far, as they are in the message, and how many there are. Pointers in them point into the
+// question alone: they are good for any reply to a question of the same name and type.
+func (b *Builder) Records() ([]byte, Counts) { return b.msg[b.body:], b.counts }
+
+// Restore adds what Records has returned, as the only records of the reply, and reports whether it fits. The message is
+// unchanged if it does not.
+func (b *Builder) Restore(records string, counts Counts) bool {
+	if len(records) > b.room() {
+		return false
+	}
+	b.msg = append(b.msg, records...)
+	b.section, b.counts = Additional, counts
+	return true
+}
 
 // Finish writes OPT record and header and returns the caller's slice with the message behind what it held.
 // An rcode above 15 needs an OPT record (RFC 6891 §6.1.3) and becomes SERVFAIL without one.

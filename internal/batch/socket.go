@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,26 +76,21 @@ func (s *Socket) Wait(limit time.Duration) error {
 }
 
 // Receive fills the batch with what is there, and returns how many that are: none if nobody has sent any.
-func (s *Socket) Receive(b *Batch) (int, error) {
-	b.empty()
-	return s.call(unix.SYS_RECVMMSG, b, b.Len())
-}
+func (s *Socket) Receive(b *Batch) (int, error) { return harmless(b.Receive(uintptr(s.fd))) }
 
 // Send sends the first n datagrams of the batch, and returns how many the kernel took.
 func (s *Socket) Send(b *Batch, n int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	return s.call(unix.SYS_SENDMMSG, b, n)
+	return harmless(b.Send(uintptr(s.fd), 0, n))
 }
 
-// call makes a system call that does not block, which Go's scheduler therefore need not know of. What a peer that is
-// gone makes the kernel report (ECONNREFUSED) is not an error but loss.
-func (s *Socket) call(number uintptr, b *Batch, n int) (int, error) {
-	done, _, errno := unix.RawSyscall6(number, uintptr(s.fd), uintptr(unsafe.Pointer(&b.msgs[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
+// harmless makes what a peer that is gone makes the kernel report (ECONNREFUSED) loss, and no error.
+func harmless(n int, errno unix.Errno) (int, error) {
 	switch errno {
 	case 0:
-		return int(done), nil
+		return n, nil
 	case unix.EAGAIN, unix.EINTR, unix.ECONNREFUSED, unix.ENOBUFS:
 		return 0, nil
 	}

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"math"
+	"strings"
+
+	"github.com/mxseal/mxseal/internal/epoch"
+	"github.com/mxseal/mxseal/internal/rrsig"
+	"github.com/mxseal/mxseal/internal/wire"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// answers is the answer cache. Names that do not exist, of which anybody can make up as many as they like, have a part of their
+// own and push out nothing but each other.
+type answers struct{ known, unknown *cache }
+
+// A quarter is for names that do not exist.
+func newAnswers(limit int64, m *Metrics) answers {
+	return answers{known: newCache(limit-limit/4, &m.known), unknown: newCache(limit/4, &m.unknown)}
+}
+
+// get looks in both parts: which of them a name is in is only known from its answer.
+func (a answers) get(key []byte, now int64) *entry {
+	if e := a.known.get(key, now); e != nil {
+		return e
+	}
+	return a.unknown.get(key, now)
+}
+
+func (a answers) put(e *entry) {
+	if e.outcome == outNXName || e.outcome == outNXDomain {
+		a.unknown.put(e)
+		return
+	}
+	a.known.put(e)
+}
+
+// cacheKey appends what an answer depends on besides the state and the time: name, type, and whether DO and CO are set. How
+// much room the client has does not matter: entries are whole, and are used only if they fit.
+func cacheKey(key []byte, q *wire.Query) []byte {
+	var flags byte
+	if q.DO {
+		flags |= 1
+	}
+	if q.CO {
+		flags |= 2
+	}
+	return append(append(key, q.Name()...), byte(q.Type>>8), byte(q.Type), flags)
+}
+
+// forever is the span of an answer without signatures.
+func forever() rrsig.Span { return rrsig.Span{From: math.MinInt64, Until: math.MaxInt64} }
+
+// markOf takes the epochs that an answer about a name depends on, before the state that the answer is made from is read; false
+// if it depends on more than its zone and its label, or is not worth it.
+func (s *Server) markOf(name zone.Name, typ zone.Type) (m epoch.Mark, apex zone.Name, ok bool) {
+	state := s.State()
+	if state == nil {
+		return m, apex, false
+	}
+	z := zone.Enclosing(state, name)
+	if z == nil || typ == zone.TypeDS && name == z.Name || strings.Contains(name.Wire(), "\x07_signal") {
+		return m, apex, false // a DS is the parent's; signals are of other zones (RFC 9615)
+	}
+	return s.Mark(z.Name, name.LabelBelow(z.Name)), z.Name, true
+}
