@@ -102,6 +102,7 @@ func New(o Options) (*API, error) {
 	a.keyPlaceRoutes()
 	a.poolRoutes()
 	a.tenantRoutes()
+	a.importRoutes()
 	a.domainRoutes()
 	a.recordRoutes()
 	a.tokenRoutes()

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -150,6 +151,10 @@ func members(v reflect.Value) map[string]reflect.Value {
 	}
 	byName := make(map[string]reflect.Value, v.NumField())
 	for i := range v.NumField() {
+		if v.Type().Field(i).Anonymous {
+			maps.Copy(byName, members(v.Field(i)))
+			continue
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		byName[name] = v.Field(i)
 	}

@@ -112,12 +112,19 @@ func refuse(kind error, field, rule string) error {
 	return &zone.RefusedError{Kind: kind, FieldError: zone.FieldError{Field: field, Rule: rule}}
 }
 
+// logged is the problem that err is; what is internal is logged under its id.
+func (a *API) logged(err error, attrs ...any) Problem {
+	p := problem(err)
+	if p.ID != "" {
+		a.Log.Error("api request failed", append([]any{"id", p.ID, "error", err}, attrs...)...)
+	}
+	return p
+}
+
 // fail answers a request with the problem that err is. After the answer has begun it can only be logged.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := problem(err)
+	p := a.logged(err, "method", r.Method, "path", r.URL.Path)
 	switch {
-	case p.ID != "":
-		a.Log.Error("api request failed", "id", p.ID, "method", r.Method, "path", r.URL.Path, "error", err)
 	case p.Status == http.StatusServiceUnavailable:
 		a.Log.Warn("api request given up", "method", r.Method, "path", r.URL.Path, "error", err)
 		w.Header().Set("Retry-After", "1")

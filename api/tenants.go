@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
@@ -70,19 +71,23 @@ func (a *API) putTenant(c *call, body TenantSpec) (answer[Tenant], error) {
 	}
 	var created bool
 	err = a.update(c, func(st State) (zone.Changes, error) {
-		current := tenantRevision(st, id)
-		created = current == 0
-		if old := st.Tenant(id); old != nil && body.DANE == nil {
-			// Who turned DANE off in an emergency must not find it on after the next call of a provisioning system.
-			spec.DANE = old.DANE
-		}
-		changes, _, err := zone.PlanPutTenant(st, id, spec, a.Now(), c.match.against(current))
-		return changes, inRequestOrder(err, spec.Domains)
+		created = st.Tenant(id) == nil
+		return planPutTenant(st, id, body, spec, a.Now(), c.match.against(tenantRevision(st, id)))
 	})
 	if err != nil {
 		return answer[Tenant]{}, err
 	}
 	return a.answerTenant(id, statusOf(created))
+}
+
+// planPutTenant plans what a PUT asks for.
+func planPutTenant(v zone.View, id string, body TenantSpec, spec zone.TenantSpec, now time.Time, ifMatch *uint64) (zone.Changes, error) {
+	if old := v.Tenant(id); old != nil && body.DANE == nil {
+		// Who turned DANE off in an emergency must not find it on after the next call of a provisioning system.
+		spec.DANE = old.DANE
+	}
+	changes, _, err := zone.PlanPutTenant(v, id, spec, now, ifMatch)
+	return changes, inRequestOrder(err, spec.Domains)
 }
 
 // inRequestOrder lets an error about a domain name its position in the request; the plan counts positions in

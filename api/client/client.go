@@ -173,14 +173,19 @@ func (c *Client) send(ctx context.Context, method, path string, body any, condit
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for _, condition := range conditions {
 		condition(req.Header)
 	}
-	res, err := c.http.Do(req)
+	return c.do(c.http, req)
+}
+
+// do sends a request with the token. An answer that is not a success becomes an error.
+func (c *Client) do(h *http.Client, req *http.Request) (*http.Response, error) {
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	res, err := h.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +195,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any, condit
 	defer res.Body.Close()
 	failed := &Error{}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&failed.Problem); err != nil || failed.Code == "" {
-		return nil, fmt.Errorf("%s %s: the server answered %s and no problem document; is it mxseal?", method, path, res.Status)
+		return nil, fmt.Errorf("%s %s: the server answered %s and no problem document; is it mxseal?", req.Method, req.URL.Path, res.Status)
 	}
 	return nil, failed
 }

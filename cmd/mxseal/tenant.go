@@ -13,7 +13,7 @@ import (
 )
 
 func tenantCommand(f *clientFlags) *cobra.Command {
-	return group("tenant", "Customers of the provider", tenantSet(f), tenantShow(f), tenantList(f), tenantRecords(f),
+	return group("tenant", "Customers of the provider", tenantSet(f), tenantShow(f), tenantList(f), tenantRecords(f), tenantImport(f), tenantExport(f),
 		tenantRevoke(f), tenantState(f, "suspend", "Serve a tenant from its zone's drain pool: senders defer", "suspended"),
 		tenantState(f, "resume", "End the suspension of a tenant", "active"), tenantDANE(f))
 }
