@@ -29,7 +29,7 @@ func entries(c *cache) (n int) {
 
 func TestCacheNeverExceedsItsBoundAndIsNeverEmptied(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 31, 32, 33, 100, 1000} {
-		c := newCache(limit, newMetrics().known)
+		c := newCache(limit, newMetrics().cache)
 		for i := range 5 * limit {
 			before := entries(c)
 			c.put(numberedKey(i), "x", 100, 0)
@@ -48,7 +48,7 @@ func TestCacheNeverExceedsItsBoundAndIsNeverEmptied(t *testing.T) {
 
 // An entry that is asked for all the time stays, whatever else passes through.
 func TestCacheKeepsWhatIsUsed(t *testing.T) {
-	c := newCache(256, newMetrics().known)
+	c := newCache(256, newMetrics().cache)
 	hot := numberedKey(-1)
 	c.put(hot, "hot", 100, 0)
 	for i := range 5000 {
@@ -61,7 +61,7 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 
 func TestCacheDoesNotServeWhatIsNoLongerUsable(t *testing.T) {
 	m := newMetrics()
-	c := newCache(1, m.known)
+	c := newCache(1, m.cache)
 	c.put(numberedKey(1), "x", 100, 0)
 	if _, found := c.get(numberedKey(1), 100); !found {
 		t.Error("not served in its last second")
@@ -71,13 +71,13 @@ func TestCacheDoesNotServeWhatIsNoLongerUsable(t *testing.T) {
 	}
 	c.put(numberedKey(2), "y", 300, 101) // in the place of one that is not usable: no eviction
 	c.put(numberedKey(3), "z", 300, 101)
-	if n := testutil.ToFloat64(m.known.evictions); n != 1 {
+	if n := testutil.ToFloat64(m.cache.evictions); n != 1 {
 		t.Errorf("%v evictions", n)
 	}
 }
 
 func TestCacheReplacesAnEntryOfTheSameKey(t *testing.T) {
-	c := newCache(10, newMetrics().known)
+	c := newCache(10, newMetrics().cache)
 	c.put(numberedKey(1), "x", 100, 0)
 	c.put(numberedKey(1), "y", 200, 0)
 	if rdata, found := c.get(numberedKey(1), 150); !found || rdata != "y" || entries(c) != 1 {
@@ -96,14 +96,14 @@ func TestUnknownNamesDoNotEvictKnownOnes(t *testing.T) {
 	for i := range 2000 {
 		mustSign(t, s, ks, z, s.Denial(absent(z, zone.MustParseName(fmt.Sprintf("absent%d.mx.test.", i)))), now)
 	}
-	before := testutil.ToFloat64(s.metrics.known.misses)
+	before := testutil.ToFloat64(s.metrics.cache.misses)
 	for _, set := range sets {
 		mustSign(t, s, ks, z, set, now)
 	}
-	if after := testutil.ToFloat64(s.metrics.known.misses); after != before {
+	if after := testutil.ToFloat64(s.metrics.cache.misses); after != before {
 		t.Errorf("%v signatures were made again", after-before)
 	}
-	if n := entries(s.known) + entries(s.unknown); n > 400 {
+	if n := entries(s.cache); n > 400 {
 		t.Errorf("%d entries", n)
 	}
 }

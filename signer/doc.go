@@ -6,6 +6,6 @@
 // [zone.SignatureReserve] is never handed out; there is an error instead, and no answer without signatures.
 //
 // Keys are trusted as [keymgmt.KeySet] gives them. Owner names may come from anybody: what they can make us
-// remember is bounded, and unknown names do not push out what is remembered of known ones. The clock is the
+// remember is bounded, and of names that do not exist nothing is remembered here. The clock is the
 // caller's.
 package signer

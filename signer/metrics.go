@@ -13,14 +13,13 @@ import (
 
 // metrics has the counters of one Signer, each resolved once.
 type metrics struct {
-	signatures     *prometheus.CounterVec
-	lookups        *prometheus.CounterVec
-	evictions      *prometheus.CounterVec
-	errors         prometheus.Counter
-	byAlgorithm    map[zone.Algorithm]prometheus.Counter // never written after newMetrics
-	known, unknown cacheMetrics
-	remaining      prometheus.GaugeFunc
-	least          atomic.Int64 // seconds, of the signatures given out since remaining was read; none: noneGiven
+	signatures  *prometheus.CounterVec
+	lookups     *prometheus.CounterVec
+	errors      prometheus.Counter
+	byAlgorithm map[zone.Algorithm]prometheus.Counter // never written after newMetrics
+	cache       cacheMetrics
+	remaining   prometheus.GaugeFunc
+	least       atomic.Int64 // seconds, of the signatures given out since remaining was read; none: noneGiven
 }
 
 // noneGiven stands for the remaining time when there was no signature.
@@ -33,10 +32,8 @@ func newMetrics() *metrics {
 		signatures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_signatures_made_total",
 			Help: "Signatures made with private keys, by algorithm."}, []string{"algorithm"}),
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_signature_cache_lookups_total",
-			Help: "Signatures looked for in the cache, by kind of name (known, or unknown: denied as absent) and result."},
-			[]string{"names", "result"}),
-		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_signature_cache_evictions_total",
-			Help: "Signatures that were still usable and had to make room, by kind of name."}, []string{"names"}),
+			Help: "Signatures looked for in the cache, by result. Denials of names that do not exist are not in it."},
+			[]string{"result"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signing_errors_total",
 			Help: "RRsets that could not be signed: the answer was SERVFAIL, or the node is not ready."}),
 		byAlgorithm: map[zone.Algorithm]prometheus.Counter{},
@@ -44,7 +41,11 @@ func newMetrics() *metrics {
 	for _, a := range []zone.Algorithm{zone.RSASHA256, zone.ECDSAP256SHA256, zone.ED25519} {
 		m.byAlgorithm[a] = m.signatures.WithLabelValues(a.String())
 	}
-	m.known, m.unknown = m.cache("known"), m.cache("unknown")
+	m.cache = cacheMetrics{
+		hits: m.lookups.WithLabelValues("hit"), misses: m.lookups.WithLabelValues("miss"),
+		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signature_cache_evictions_total",
+			Help: "Signatures that were still usable and had to make room."}),
+	}
 	m.least.Store(noneGiven)
 	m.remaining = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mxseal_signature_remaining_seconds",
 		Help: "Least time that a signature, given out since this was read last, has to its expiration when it is given out for the last time; +Inf if there was none."}, m.readLeast)
@@ -69,14 +70,6 @@ func (m *metrics) given(signed Signed) {
 	}
 }
 
-func (m *metrics) cache(names string) cacheMetrics {
-	return cacheMetrics{
-		hits:      m.lookups.WithLabelValues(names, "hit"),
-		misses:    m.lookups.WithLabelValues(names, "miss"),
-		evictions: m.evictions.WithLabelValues(names),
-	}
-}
-
 // made counts a signature. There are no keys of other algorithms than those counted.
 func (m *metrics) made(a zone.Algorithm) {
 	if c, counted := m.byAlgorithm[a]; counted {
@@ -87,5 +80,5 @@ func (m *metrics) made(a zone.Algorithm) {
 // Collectors returns all metrics of the Signer for registration.
 func (s *Signer) Collectors() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.signatures, m.lookups, m.evictions, m.errors, m.remaining}
+	return []prometheus.Collector{m.signatures, m.lookups, m.cache.evictions, m.errors, m.remaining}
 }

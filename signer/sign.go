@@ -24,27 +24,22 @@ var (
 
 // Options configure a Signer.
 type Options struct {
-	// CacheEntries is the largest number of signatures that are remembered, at least 2; an entry takes about 400
-	// octets, with RSA 700. A quarter is for denials of names that do not exist, the rest for everything else.
+	// CacheEntries is the largest number of signatures that are remembered, at least 1; an entry takes about 400
+	// octets, with RSA 700. Denials of names that do not exist are not: whole answers are remembered by the server, and anybody can
+	// make up as many as they like.
 	CacheEntries int
 }
 
 // Signer signs RRsets. It is safe for concurrent use.
 type Signer struct {
-	known   *cache
-	unknown *cache // denials of names that do not exist: anybody can make us sign as many as they like
+	cache   *cache
 	metrics *metrics
 }
 
 // New makes a Signer with an empty cache.
 func New(o Options) *Signer {
 	m := newMetrics()
-	unknown := max(1, o.CacheEntries/4)
-	return &Signer{
-		known:   newCache(max(1, o.CacheEntries-unknown), m.known),
-		unknown: newCache(unknown, m.unknown),
-		metrics: m,
-	}
+	return &Signer{cache: newCache(max(1, o.CacheEntries), m.cache), metrics: m}
 }
 
 // Signed is an RRset with its signatures.
@@ -121,16 +116,15 @@ func stocked(ks *keymgmt.KeySet, set zone.RRset, now time.Time) (Signed, error) 
 
 // signature returns RRSIG RDATA for the signed data, remembered or made now.
 func (s *Signer) signature(key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, data []byte, w rrsig.Window, now time.Time) (string, error) {
-	memory := s.known
-	if deniesName(set) {
-		memory = s.unknown
-	}
 	digest := sha256.Sum256(data)
 	var ck cacheKey
 	id := key.ID()
 	copy(ck[copy(ck[:], id[:]):], digest[:])
-	if rdata, found := memory.get(ck, now.Unix()); found {
-		return rdata, nil
+	remember := !deniesName(set)
+	if remember {
+		if rdata, found := s.cache.get(ck, now.Unix()); found {
+			return rdata, nil
+		}
 	}
 	signature, err := key.Sign(bytes.Clone(data), digest) // a copy, so that the buffer of a hit stays on the stack
 	if err != nil {
@@ -138,6 +132,8 @@ func (s *Signer) signature(key *keymgmt.SigningKey, apex zone.Name, set zone.RRs
 	}
 	s.metrics.made(key.Algorithm())
 	rdata := string(rrsig.Head(data, apex)) + string(signature)
-	memory.put(ck, rdata, w.UsableUntil(set.TTL()), now.Unix())
+	if remember {
+		s.cache.put(ck, rdata, w.UsableUntil(set.TTL()), now.Unix())
+	}
 	return rdata, nil
 }

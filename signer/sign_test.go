@@ -157,7 +157,7 @@ func TestSignRefuses(t *testing.T) {
 			t.Errorf("%s: not counted", name)
 		}
 	}
-	if len(s.known.shards[0].slots)+len(s.unknown.shards[0].slots) > 0 {
+	if len(s.cache.shards[0].slots) > 0 {
 		t.Error("errors are remembered")
 	}
 }
@@ -231,11 +231,9 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		mustSign(t, s, ks, z, denial, now)
 	}
 	for name, c := range map[string]struct{ got, want float64 }{
-		"made":           {testutil.ToFloat64(s.metrics.byAlgorithm[zone.ED25519]), 2},
-		"known misses":   {testutil.ToFloat64(s.metrics.known.misses), 1},
-		"known hits":     {testutil.ToFloat64(s.metrics.known.hits), 2},
-		"unknown misses": {testutil.ToFloat64(s.metrics.unknown.misses), 1},
-		"unknown hits":   {testutil.ToFloat64(s.metrics.unknown.hits), 2},
+		"made":   {testutil.ToFloat64(s.metrics.byAlgorithm[zone.ED25519]), 4}, // the denial each time
+		"misses": {testutil.ToFloat64(s.metrics.cache.misses), 1},
+		"hits":   {testutil.ToFloat64(s.metrics.cache.hits), 2},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
