@@ -37,6 +37,9 @@ func (b *bench) measure(ctx context.Context, r *report) error {
 	}
 	b.stopAll()
 	for round := range b.o.rounds {
+		if err := awaitQuiet(ctx, b.o.quiet, b.o.serverCore); err != nil {
+			return err
+		}
 		alone, err := signAlone(b.o.serverCore, time.Second)
 		if err != nil {
 			return err
@@ -99,6 +102,9 @@ func (b *bench) hosts(more ...string) []string {
 
 // take measures once and notes the result.
 func (b *bench) take(ctx context.Context, r *report, s *server, phase string, round int, args []string) error {
+	if err := awaitQuiet(ctx, b.o.quiet, b.o.serverCore, b.o.loadCore); err != nil {
+		return err
+	}
 	result, err := b.load(ctx, s, args)
 	if err != nil {
 		return err

@@ -124,3 +124,13 @@ func TestSignAlone(t *testing.T) {
 		t.Errorf("%+v %v", s, err)
 	}
 }
+
+func TestIdleShare(t *testing.T) {
+	before := "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 0 50 1000 10 0 0 0 7 0\ncpu1 1 1 1 1 1 1 1 1 1 1\n"
+	after := "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 110 0 55 1070 20 0 5 0 99 0\ncpu1 1 1 1 1 1 1 1 1 1 1\n"
+	for core, want := range []float64{0.8, 1, 1} {
+		if got := idleShare(before, after, core); got != want {
+			t.Errorf("core %d was idle for %v, want %v", core, got, want)
+		}
+	}
+}
