@@ -98,7 +98,7 @@ func TestReport(t *testing.T) {
 	r := &report{Rounds: 3, Signing: []signing{{10, 5}, {20, 5}, {30, 5}}}
 	for round, noise := range []float64{1, 0.5, 0.25} {
 		add := func(phase, server string, q float64, lost int) {
-			r.Runs = append(r.Runs, measurement{phase, server, round, stats.Result{QPS: q * noise, ServerCPU: 10, ServerBusy: noise, Lost: lost}})
+			r.Runs = append(r.Runs, measurement{phase, server, round, 1 - noise, stats.Result{QPS: q * noise, ServerCPU: 10, ServerBusy: noise, Lost: lost}})
 		}
 		add(warm, "peer", 100, 2)
 		add(warm, mxseal, 250, 0)
@@ -108,7 +108,7 @@ func TestReport(t *testing.T) {
 	r.write(&out)
 	for _, want := range []string{
 		"| peer | 50 | 2.50 | 10.00 | 1.00 |", "| mxseal | 125 | 1.00 |", "| cold | 0.10 | 0.50 |", "20 signatures/s, 5.0 us",
-		"- warm, peer: 6 queries lost", "- warm, peer: the server was not busy in 2 of 3 rounds; it had 25 %",
+		"- warm, peer: 6 queries lost", "- warm, peer: the server was not busy in 2 of 3 rounds; it had 25 % of its core in the worst, others up to 75 %",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)

@@ -45,12 +45,16 @@ func awaitQuiet(ctx context.Context, limit time.Duration, cores ...int) error {
 
 // idleShare is the part of the time between two readings of /proc/stat in which a core had nothing to do.
 func idleShare(before, after string, core int) float64 {
+	busy, all := busyTicks(before, after, core)
+	return 1 - float64(busy)/float64(max(1, all))
+}
+
+// busyTicks are the ticks between two readings in which a core worked, and all.
+func busyTicks(before, after string, core int) (busy, all int) {
 	idleBefore, allBefore := coreTicks(before, core)
 	idleAfter, allAfter := coreTicks(after, core)
-	if allAfter <= allBefore {
-		return 1
-	}
-	return float64(idleAfter-idleBefore) / float64(allAfter-allBefore)
+	all = allAfter - allBefore
+	return all - (idleAfter - idleBefore), all
 }
 
 // coreTicks reads the line of a core: user, nice, system, idle, iowait and so on. Without one both are 0.

@@ -39,6 +39,7 @@ type measurement struct {
 	Phase  string       `json:"phase"`
 	Server string       `json:"server"`
 	Round  int          `json:"round"`
+	Others float64      `json:"others"` // share of the server's core that somebody else had, the host of a virtual machine included
 	Result stats.Result `json:"result"`
 }
 
@@ -96,6 +97,16 @@ func (r *report) values(phase, server string, f figure) (all []float64) {
 		}
 	}
 	return all
+}
+
+// others is the largest share of the core that somebody else had while a server was measured.
+func (r *report) others(phase, server string) (most float64) {
+	for _, m := range r.Runs {
+		if m.Phase == phase && m.Server == server {
+			most = max(most, m.Others)
+		}
+	}
+	return most
 }
 
 // measured are the servers of a phase, in their order.
