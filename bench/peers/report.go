@@ -128,10 +128,11 @@ func ratio(a, b []float64) float64 {
 	return median(quotients)
 }
 
-// median is the middle value, the upper one of two; 0 of none.
+// median is the middle value, between two the mean; 0 of none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
-	return slices.Sorted(slices.Values(values))[len(values)/2]
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
