@@ -21,7 +21,7 @@ const udpSize = 1232
 type questions struct {
 	data []byte
 	ends []int
-	dns  bool // with DO
+	do   bool // with EDNS and DO
 }
 
 func (q *questions) len() int { return len(q.ends) }
@@ -40,7 +40,7 @@ func (q *questions) add(name string, qtype uint16) error {
 	m := new(dns.Msg)
 	m.SetQuestion(dns.Fqdn(name), qtype)
 	m.RecursionDesired = false
-	if q.dns {
+	if q.do {
 		m.SetEdns0(udpSize, true)
 	}
 	packet, err := m.Pack()
@@ -54,7 +54,7 @@ func (q *questions) add(name string, qtype uint16) error {
 
 // shuffle puts the queries in another order, the same for every seed: neighbours must not help a server's caches.
 func (q *questions) shuffle(seed uint64) {
-	mixed := questions{data: make([]byte, 0, len(q.data)), ends: make([]int, 0, len(q.ends)), dns: q.dns}
+	mixed := questions{data: make([]byte, 0, len(q.data)), ends: make([]int, 0, len(q.ends)), do: q.do}
 	for _, i := range rand.New(rand.NewPCG(seed, 0)).Perm(q.len()) {
 		mixed.data = append(mixed.data, q.at(i)...)
 		mixed.ends = append(mixed.ends, len(mixed.data))
@@ -64,7 +64,7 @@ func (q *questions) shuffle(seed uint64) {
 
 // build makes the questions that the options ask for, at least one.
 func (o options) build() (*questions, error) {
-	q := &questions{dns: o.do}
+	q := &questions{do: o.do}
 	var err error
 	switch {
 	case o.questions != "":

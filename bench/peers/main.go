@@ -22,6 +22,7 @@ type options struct {
 	rounds     int
 	duration   time.Duration // of one warm measurement
 	window     int
+	quiet      time.Duration
 	serverCore int
 	loadCore   int
 	results    string // directory
@@ -34,6 +35,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "times that each server has its turn")
 	flag.DurationVar(&o.duration, "duration", 4*time.Second, "of a server's turn when it is warm")
 	flag.IntVar(&o.window, "window", 64, "queries outstanding at a time")
+	flag.DurationVar(&o.quiet, "quiet", 20*time.Second, "how long to wait before each turn until nobody else uses the cores")
 	flag.IntVar(&o.serverCore, "server-core", 0, "processor core of the servers")
 	flag.IntVar(&o.loadCore, "load-core", 1, "processor core of the load generator")
 	flag.StringVar(&o.results, "results", "bench/results", "`directory` for the table and the raw figures")

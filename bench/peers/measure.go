@@ -37,6 +37,9 @@ func (b *bench) measure(ctx context.Context, r *report) error {
 	}
 	b.stopAll()
 	for round := range b.o.rounds {
+		if err := awaitQuiet(ctx, b.o.quiet, b.o.serverCore); err != nil {
+			return err
+		}
 		alone, err := signAlone(b.o.serverCore, time.Second)
 		if err != nil {
 			return err
@@ -99,12 +102,25 @@ func (b *bench) hosts(more ...string) []string {
 
 // take measures once and notes the result.
 func (b *bench) take(ctx context.Context, r *report, s *server, phase string, round int, args []string) error {
+	if err := awaitQuiet(ctx, b.o.quiet, b.o.serverCore, b.o.loadCore); err != nil {
+		return err
+	}
+	before, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return err
+	}
 	result, err := b.load(ctx, s, args)
 	if err != nil {
 		return err
 	}
+	after, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return err
+	}
+	used, all := busyTicks(string(before), string(after), b.o.serverCore)
+	others := (float64(used) - 100*result.ServerBusy*result.Seconds) / float64(max(1, all))
 	fmt.Fprintf(os.Stderr, "%d %-6s %-24s %7.0f q/s %6.1f us\n", round+1, phase, s.name, result.QPS, result.ServerCPU)
-	r.Runs = append(r.Runs, measurement{Phase: phase, Server: s.name, Round: round, Result: *result})
+	r.Runs = append(r.Runs, measurement{Phase: phase, Server: s.name, Round: round, Others: max(0, others), Result: *result})
 	return nil
 }
 

@@ -98,7 +98,7 @@ func TestReport(t *testing.T) {
 	r := &report{Rounds: 3, Signing: []signing{{10, 5}, {20, 5}, {30, 5}}}
 	for round, noise := range []float64{1, 0.5, 0.25} {
 		add := func(phase, server string, q float64, lost int) {
-			r.Runs = append(r.Runs, measurement{phase, server, round, stats.Result{QPS: q * noise, ServerCPU: 10, ServerBusy: noise, Lost: lost}})
+			r.Runs = append(r.Runs, measurement{phase, server, round, 1 - noise, stats.Result{QPS: q * noise, ServerCPU: 10, ServerBusy: noise, Lost: lost}})
 		}
 		add(warm, "peer", 100, 2)
 		add(warm, mxseal, 250, 0)
@@ -108,7 +108,7 @@ func TestReport(t *testing.T) {
 	r.write(&out)
 	for _, want := range []string{
 		"| peer | 50 | 2.50 | 10.00 | 1.00 |", "| mxseal | 125 | 1.00 |", "| cold | 0.10 | 0.50 |", "20 signatures/s, 5.0 us",
-		"- warm, peer: 6 queries lost", "- warm, peer: the server was not busy in 2 of 3 rounds; it had 25 %",
+		"- warm, peer: 6 queries lost", "- warm, peer: the server was not busy in 2 of 3 rounds; it had 25 % of its core in the worst, others up to 75 %",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)
@@ -122,5 +122,23 @@ func TestReport(t *testing.T) {
 func TestSignAlone(t *testing.T) {
 	if s, err := signAlone(0, 1); err != nil || s.PerSecond <= 0 {
 		t.Errorf("%+v %v", s, err)
+	}
+}
+
+func TestIdleShare(t *testing.T) {
+	before := "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 0 50 1000 10 0 0 0 7 0\ncpu1 1 1 1 1 1 1 1 1 1 1\n"
+	after := "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 110 0 55 1070 20 0 5 0 99 0\ncpu1 1 1 1 1 1 1 1 1 1 1\n"
+	for core, want := range []float64{0.8, 1, 1} {
+		if got := idleShare(before, after, core); got != want {
+			t.Errorf("core %d was idle for %v, want %v", core, got, want)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for want, values := range map[float64][]float64{0: nil, 3: {3}, 2.5: {4, 1, 2, 3}, 5: {9, 5, 1}} {
+		if got := median(values); got != want {
+			t.Errorf("the median of %v is %v, want %v", values, got, want)
+		}
 	}
 }

@@ -39,6 +39,7 @@ type measurement struct {
 	Phase  string       `json:"phase"`
 	Server string       `json:"server"`
 	Round  int          `json:"round"`
+	Others float64      `json:"others"` // share of the server's core that somebody else had, the host of a virtual machine included
 	Result stats.Result `json:"result"`
 }
 
@@ -98,6 +99,16 @@ func (r *report) values(phase, server string, f figure) (all []float64) {
 	return all
 }
 
+// others is the largest share of the core that somebody else had while a server was measured.
+func (r *report) others(phase, server string) (most float64) {
+	for _, m := range r.Runs {
+		if m.Phase == phase && m.Server == server {
+			most = max(most, m.Others)
+		}
+	}
+	return most
+}
+
 // measured are the servers of a phase, in their order.
 func (r *report) measured(phase string) (names []string) {
 	for _, m := range r.Runs {
@@ -117,10 +128,11 @@ func ratio(a, b []float64) float64 {
 	return median(quotients)
 }
 
-// median is the middle value, the upper one of two; 0 of none.
+// median is the middle value, between two the mean; 0 of none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
-	return slices.Sorted(slices.Values(values))[len(values)/2]
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }

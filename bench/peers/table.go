@@ -92,7 +92,8 @@ func (r *report) doubts(phase, server string) (all []string) {
 	}
 	if n := sum(func(s stats.Result) float64 { return is(s.ServerBusy < idle) }); n > 0 {
 		least := slices.Min(r.values(phase, server, func(s stats.Result) float64 { return s.ServerBusy }))
-		all = append(all, fmt.Sprintf("the server was not busy in %.0f of %d rounds; it had %.0f %% of its core in the worst", n, r.Rounds, 100*least))
+		all = append(all, fmt.Sprintf("the server was not busy in %.0f of %d rounds; it had %.0f %% of its core in the worst, others up to %.0f %%",
+			n, r.Rounds, 100*least, 100*r.others(phase, server)))
 	}
 	return all
 }
