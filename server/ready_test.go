@@ -23,7 +23,9 @@ func TestReady(t *testing.T) {
 			}
 		}
 	}
-	flipped := func(sigs []string) []string { return []string{sigs[0][:len(sigs[0])-1] + string([]byte{sigs[0][len(sigs[0])-1] ^ 1})} }
+	flipped := func(sigs []string) []string {
+		return []string{sigs[0][:len(sigs[0])-1] + string([]byte{sigs[0][len(sigs[0])-1] ^ 1})}
+	}
 	for _, c := range []struct {
 		name  string
 		state *state

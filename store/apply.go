@@ -14,41 +14,105 @@ import (
 
 type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Chain) (*keymgmt.KeySet, error)
 
-// loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet.
+// loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet. Records
+// are decoded beside each other, and inserted in their order.
 type loader struct {
-	open opener
-	db   *memdb.MemDB
-	txn  *memdb.Txn
-	err  error // of making the database
+	open  opener
+	db    *memdb.MemDB
+	batch []Record
+	queue chan decoding // in the order of the records
+	done  chan struct{} // closed when all that was queued is inserted, or one could not be
+	err   error         // why not; to be read when done is closed
+}
+
+const (
+	loadBatch = 512
+	loadAhead = 64 // batches
+)
+
+// decoding is a batch on its way.
+type decoding chan decoded
+
+type decoded struct {
+	rows []zone.Row
+	err  error
 }
 
 func newLoader(open opener) *loader {
-	l := &loader{open: open}
-	if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
-		l.txn = l.db.Txn(true)
-	}
+	l := &loader{open: open, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
+			l.err = l.insert()
+		}
+	}()
 	return l
 }
 
-func (l *loader) add(r Record) error {
-	if l.err != nil {
-		return l.err
+// insert takes the batches in order.
+func (l *loader) insert() error {
+	txn := l.db.Txn(true)
+	defer txn.Abort()
+	for batch := range l.queue {
+		d := <-batch
+		if d.err != nil {
+			return d.err
+		}
+		for _, row := range d.rows {
+			if err := txn.Insert(string(row.Ref().Kind), row); err != nil {
+				return fmt.Errorf("record %q of kind %q: %w", row.Ref().ID, row.Ref().Kind, err)
+			}
+		}
 	}
-	row, err := decode(r)
-	if err != nil || row == nil {
-		return err
-	}
-	if err := l.txn.Insert(string(r.Kind), row); err != nil {
-		return fmt.Errorf("record %q of kind %q: %w", r.ID, r.Kind, err)
-	}
+	txn.Commit()
 	return nil
 }
 
+// add takes a record. An error may be about one that was added before.
+func (l *loader) add(r Record) error {
+	if l.batch = append(l.batch, r); len(l.batch) < loadBatch {
+		return nil
+	}
+	return l.send()
+}
+
+// send has the batch decoded.
+func (l *loader) send() error {
+	batch, next := l.batch, make(decoding, 1)
+	l.batch = nil
+	go func() { next <- decodeAll(batch) }()
+	select {
+	case l.queue <- next:
+		return nil
+	case <-l.done:
+		return l.err
+	}
+}
+
+func decodeAll(batch []Record) (d decoded) {
+	for _, r := range batch {
+		row, err := decode(r)
+		if err != nil {
+			return decoded{err: err}
+		}
+		if row != nil {
+			d.rows = append(d.rows, row)
+		}
+	}
+	return d
+}
+
+// stop ends a load that has failed.
+func (l *loader) stop() {
+	close(l.queue)
+	<-l.done
+}
+
 func (l *loader) finish(revision uint64) (*State, error) {
-	if l.err != nil {
+	_ = l.send() // stop says the same
+	if l.stop(); l.err != nil {
 		return nil, l.err
 	}
-	l.txn.Commit()
 	s := snapshot(l.db, revision, nil, &keymgmt.Ring{})
 	for _, z := range s.sorted {
 		set, err := l.open(z, s.keysOf(z), s.chainOf(z))

@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mxseal/mxseal/keymgmt"
@@ -16,21 +17,49 @@ import (
 // not remove the other.
 func TestRowsThatShareAnIndexValue(t *testing.T) {
 	w := newWorld(t)
-	host := func(label string) *zone.Host {
-		return &zone.Host{Owner: "contoso.com", Zone: zone.MustParseName("mx.test."), Label: label}
-	}
+	apex := zone.MustParseName("x.test.")
+	key := func(id string) *keymgmt.KeyRecord { return &keymgmt.KeyRecord{ID: id, Zone: apex} }
 	w.must(func(*store.State) (zone.Changes, error) {
-		return zone.Changes{Puts: []zone.Row{host("a"), host("b"), host("ab")}}, nil
+		return zone.Changes{Puts: []zone.Row{key("a"), key("b"), key("ab")}}, nil
 	})
-	if n := len(w.store.State().HostsOf("contoso.com")); n != 3 {
-		t.Fatalf("%d of 3 hosts found", n)
+	if n := len(w.store.State().Keys(apex)); n != 3 {
+		t.Fatalf("%d of 3 keys found", n)
 	}
 	w.must(func(st *store.State) (zone.Changes, error) {
-		return zone.Changes{Deletes: []zone.Ref{st.Host(zone.MustParseName("mx.test."), "a").Ref()}}, nil
+		return zone.Changes{Deletes: []zone.Ref{st.Keys(apex)[0].Ref()}}, nil
 	})
-	hosts := w.store.State().HostsOf("contoso.com")
-	if len(hosts) != 2 || slices.ContainsFunc(hosts, func(h *zone.Host) bool { return h.Label == "a" }) {
-		t.Errorf("left: %v", hosts)
+	keys := w.store.State().Keys(apex)
+	if len(keys) != 2 || slices.ContainsFunc(keys, func(k *keymgmt.KeyRecord) bool { return k.ID == "a" }) {
+		t.Errorf("left: %v", keys)
+	}
+}
+
+// The hosts of an owner are found by its two labels, in all zones, also in those that are gone, and no host of anybody else.
+func TestHostsOfAnOwner(t *testing.T) {
+	w := newWorld(t)
+	long := zone.Owner("a-domain-whose-name-is-longer-than-a-label-can-be." + strings.Repeat("x", 40) + ".example.com")
+	var rows []zone.Row
+	want := map[zone.Owner]int{}
+	put := func(o zone.Owner, apex, label string) {
+		rows = append(rows, &zone.Host{Owner: o, Zone: zone.MustParseName(apex), Label: label})
+		want[o]++
+	}
+	for _, apex := range []string{"mx.test.", "gone.test.", "o.mx.test."} {
+		put("contoso.com", apex, zone.PlainLabel("contoso.com"))
+		put("contoso-com", apex, zone.HashedLabel("contoso-com")) // its plain label is taken
+		put("contoso.com.au", apex, zone.PlainLabel("contoso.com.au"))
+		put("@contoso-com", apex, zone.HashedLabel("@contoso-com"))
+		put(long, apex, zone.HashedLabel(long))
+	}
+	w.must(func(*store.State) (zone.Changes, error) { return zone.Changes{Puts: rows}, nil })
+	for o, n := range want {
+		hosts := w.store.State().HostsOf(o)
+		if len(hosts) != n || slices.ContainsFunc(hosts, func(h *zone.Host) bool { return h.Owner != o }) {
+			t.Errorf("%s has the hosts %v, want %d", o, hosts, n)
+		}
+	}
+	if hosts := w.store.State().HostsOf("contoso"); len(hosts) != 0 {
+		t.Errorf("hosts of nobody: %v", hosts)
 	}
 }
 
@@ -40,12 +69,12 @@ func TestIndexValuesAreWhole(t *testing.T) {
 	apex := zone.MustParseName("mx.test.")
 	w.must(func(*store.State) (zone.Changes, error) {
 		return zone.Changes{Puts: []zone.Row{
-			&zone.Host{Owner: "a.com", Zone: apex, Label: "1"}, &zone.Host{Owner: "a.com.au", Zone: apex, Label: "2"},
+			&zone.Host{Owner: "a.com", Zone: apex, Label: "a-com"}, &zone.Host{Owner: "a.com.au", Zone: apex, Label: "a-com-au"},
 			&zone.Pool{Name: "p"}, &zone.Pool{Name: "pq"},
 		}}, nil
 	})
 	st := w.store.State()
-	if hosts := st.HostsOf("a.com"); len(hosts) != 1 || hosts[0].Label != "1" {
+	if hosts := st.HostsOf("a.com"); len(hosts) != 1 || hosts[0].Label != "a-com" {
 		t.Errorf("hosts of a.com: %v", hosts)
 	}
 	if p := st.Pool("p"); p == nil || p.Name != "p" {
@@ -59,22 +88,22 @@ func TestIndexValuesAreWhole(t *testing.T) {
 // A change of an indexed value leaves nothing behind under the old one.
 func TestIndexFollowsTheRow(t *testing.T) {
 	w := newWorld(t)
-	apex := zone.MustParseName("mx.test.")
+	old, next := zone.MustParseName("old.test."), zone.MustParseName("next.test.")
 	w.must(func(*store.State) (zone.Changes, error) {
-		return zone.Changes{Puts: []zone.Row{&zone.Host{Owner: "old.com", Zone: apex, Label: "x"}}}, nil
+		return zone.Changes{Puts: []zone.Row{&keymgmt.KeyRecord{ID: "k", Zone: old}}}, nil
 	})
 	before := w.store.State()
 	w.must(func(st *store.State) (zone.Changes, error) {
-		h := *st.Host(apex, "x")
-		h.Owner = "new.com"
-		return zone.Changes{Puts: []zone.Row{&h}}, nil
+		k := *st.Keys(old)[0]
+		k.Zone = next
+		return zone.Changes{Puts: []zone.Row{&k}}, nil
 	})
 	st := w.store.State()
-	if len(st.HostsOf("old.com")) != 0 || len(st.HostsOf("new.com")) != 1 {
+	if len(st.Keys(old)) != 0 || len(st.Keys(next)) != 1 {
 		t.Error("the index has the old value or lacks the new one")
 	}
 	// A state that somebody still reads stays as it was.
-	if before.Host(apex, "x").Owner != "old.com" || len(before.HostsOf("old.com")) != 1 || len(before.HostsOf("new.com")) != 0 {
+	if len(before.Keys(old)) != 1 || len(before.Keys(next)) != 0 {
 		t.Error("a state has changed under its readers")
 	}
 }
@@ -93,20 +122,16 @@ func TestRowsAreNotShared(t *testing.T) {
 // go-memdb appends the primary key to what an index returns: the slice must have no room that belongs to others.
 func TestManyRowsUnderOneValue(t *testing.T) {
 	w := newWorld(t)
-	apex := zone.MustParseName("mx.test.")
+	apex := func(i int) zone.Name { return zone.MustParseName(fmt.Sprintf("z%d.test.", i%3)) }
 	var rows []zone.Row
 	for i := range 300 {
-		rows = append(rows, &zone.Host{Owner: zone.Owner(fmt.Sprintf("owner-%d", i%3)), Zone: apex, Label: fmt.Sprintf("label-%d", i)})
+		rows = append(rows, &keymgmt.KeyRecord{ID: fmt.Sprintf("key-%d", i), Zone: apex(i)})
 	}
 	w.must(func(*store.State) (zone.Changes, error) { return zone.Changes{Puts: rows}, nil })
 	for i := range 3 {
-		for _, h := range w.store.State().HostsOf(zone.Owner(fmt.Sprintf("owner-%d", i))) {
-			if h.Owner != zone.Owner(fmt.Sprintf("owner-%d", i)) {
-				t.Fatalf("%s is listed under owner-%d", h.Owner, i)
-			}
-		}
-		if n := len(w.store.State().HostsOf(zone.Owner(fmt.Sprintf("owner-%d", i)))); n != 100 {
-			t.Errorf("owner-%d has %d hosts", i, n)
+		keys := w.store.State().Keys(apex(i))
+		if len(keys) != 100 || slices.ContainsFunc(keys, func(k *keymgmt.KeyRecord) bool { return k.Zone != apex(i) }) {
+			t.Errorf("%s has %d keys", apex(i), len(keys))
 		}
 	}
 }

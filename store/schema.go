@@ -11,9 +11,8 @@ import (
 
 // Names of indexes. Tables are named like the kinds of their rows.
 const (
-	byID    = "id"    // go-memdb wants this name for the primary index
-	byOwner = "owner" // of hosts
-	byZone  = "zone"  // of keys
+	byID   = "id"   // go-memdb wants this name for the primary index
+	byZone = "zone" // of keys
 )
 
 // loadedKinds are those that have rows in memory.
@@ -26,13 +25,6 @@ func schema() *memdb.DBSchema {
 			byID: {Name: byID, Unique: true, Indexer: index(func(row zone.Row) string { return row.Ref().ID })},
 		}}
 	}
-	s.Tables[string(zone.KindHost)].Indexes[byOwner] = &memdb.IndexSchema{Name: byOwner,
-		Indexer: index(func(row zone.Row) string {
-			if h, ok := row.(*zone.Host); ok {
-				return string(h.Owner)
-			}
-			return ""
-		})}
 	s.Tables[string(keymgmt.KindKey)].Indexes[byZone] = &memdb.IndexSchema{Name: byZone,
 		Indexer: index(func(row zone.Row) string {
 			if k, ok := row.(*keymgmt.KeyRecord); ok {

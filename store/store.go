@@ -51,6 +51,7 @@ func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
 	l := newLoader(o.Open)
 	revision, err := e.Load(ctx, l.add)
 	if err != nil {
+		l.stop()
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	first, err := l.finish(revision)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -176,6 +177,7 @@ func (n *node) load(ctx context.Context) error {
 	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km})
 	n.keys.CatchUp(ctx, clock.Read())
 	n.state.Store(s)
+	go debug.FreeOSMemory() // what was read and decoded is half of the memory by now, and will not be needed again
 	return nil
 }
 
