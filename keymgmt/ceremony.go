@@ -264,7 +264,10 @@ func (s *RequestSet) window(p zone.SignaturePolicy, r *Request, place int) {
 	if until.After(r.Until) {
 		until = r.Until
 	}
-	quantum := p.DNSKEYLifetime / 2
+	quantum := p.DNSKEYLifetime / 2 // half as many as the policy says, unless there would be gaps
+	if p.DNSKEYLifetime-seconds(s.TTL)-zone.SignatureReserve < quantum {
+		quantum = p.DNSKEYQuantum()
+	}
 	begin := r.Made.Add(from.Sub(r.Made).Truncate(quantum) + time.Duration(place)*time.Second)
 	for _, w := range windowsBetween(p, quantum, s.TTL, begin, until) {
 		s.Windows = append(s.Windows, RequestWindow(w))

@@ -101,6 +101,30 @@ func TestAnOfflineKSK(t *testing.T) {
 	}
 }
 
+// Signatures that hardly last are asked for so often that there is no gap between them.
+func TestSignaturesFromACeremonyHaveNoGaps(t *testing.T) {
+	b := newBench(t, func(s *zone.ZoneSpec) {
+		offlinePolicy(s)
+		s.TTL.DNSKEY = 60
+		s.Signature.DNSKEYLifetime, s.Signature.DNSKEYStock = 2*time.Hour, 48*time.Hour
+	})
+	safe := testVault(t, 9)
+	k := offlineKey(t, safe, b.store.zones[b.apex])
+	if err := b.bring(k, PlaceOffline); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	if err := b.manager.ImportResponse(t.Context(), b.apex, b.hold(safe, 30*24*time.Hour, k)); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 * 24 * 12 {
+		b.tick(5 * time.Minute)
+		if b.store.chains[b.apex].Stock.at(b.at) == nil {
+			t.Fatalf("%s: no signatures", b.at)
+		}
+	}
+}
+
 // What was not signed waits, and the zone goes on with what it has; an emergency asks for a ceremony.
 func TestAnEmergencyWithAnOfflineKSKWaitsForACeremony(t *testing.T) {
 	b := newBench(t, offlinePolicy)

@@ -54,13 +54,15 @@ type Manager struct {
 	parents map[zone.Name]*sightings
 	failing map[zone.Name]error
 	known   map[zone.Name]bool // the zones at the last tick
+	// Keys in the token whose step could not be written: the next attempt takes them, so that they do not fill it.
+	unused map[zone.Name][]*KeyRecord
 }
 
 // NewManager makes a Manager; Run sets it going.
 func NewManager(o Options) *Manager {
 	return &Manager{
 		o: o, planner: newPlanner(), watch: &watch{tolerance: stepTolerance}, poke: make(chan struct{}, 1),
-		parents: map[zone.Name]*sightings{}, failing: map[zone.Name]error{},
+		parents: map[zone.Name]*sightings{}, failing: map[zone.Name]error{}, unused: map[zone.Name][]*KeyRecord{},
 	}
 }
 
@@ -231,6 +233,9 @@ func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting
 		}
 		return m.changes(p, step)
 	})
+	if err == nil {
+		delete(m.unused, apex)
+	}
 	return step, p, err
 }
 
@@ -265,7 +270,7 @@ func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
 		c.Requires = append(c.Requires, p.in.Parent.Ref())
 	}
 	z, keys := p.in.Zone, slices.Clone(p.in.Keys)
-	made, err := m.o.Vault.generate(z, step.Make, keys, p.now)
+	made, err := m.generate(z, step.Make, keys, p.now)
 	if err != nil {
 		return zone.Changes{}, err
 	}
@@ -299,6 +304,31 @@ func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
 	}
 	c.Puts = append(c.Puts, step.Chain)
 	return c, nil
+}
+
+// generate makes keys, or takes those in the token that are left from an attempt that has failed.
+func (m *Manager) generate(z *zone.Zone, slots []Slot, existing []*KeyRecord, now time.Time) ([]*KeyRecord, error) {
+	made := make([]*KeyRecord, len(slots))
+	for i, slot := range slots {
+		left := m.unused[z.Name]
+		at := slices.IndexFunc(left, func(k *KeyRecord) bool {
+			return slot.place(z.Keys) == PlaceToken && k.ZoneID == z.ID && k.Role == slot.role(z.Keys) && k.Algorithm == z.Keys.Algorithm &&
+				!slices.ContainsFunc(append(existing, made[:i]...), func(o *KeyRecord) bool { return o.ID == k.ID })
+		})
+		if at >= 0 {
+			made[i] = left[at]
+			continue
+		}
+		fresh, err := m.o.Vault.generate(z, []Slot{slot}, append(existing, made[:i]...), now)
+		if err != nil {
+			return nil, err
+		}
+		made[i] = fresh[0]
+		if made[i].Place == PlaceToken {
+			m.unused[z.Name] = append(left, made[i])
+		}
+	}
+	return made, nil
 }
 
 // judgeClock decides whether steps may be made. After the clock was set, times that were noted before mean something else;

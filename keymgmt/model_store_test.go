@@ -22,6 +22,7 @@ type memory struct {
 	// committed is called with the key set of a zone after each commit, and crash before it may end the program.
 	committed func(z *zone.Zone, ks *KeySet)
 	crash     func()
+	broken    error // of every write
 }
 
 func newMemory(v *Vault) *memory {
@@ -77,6 +78,9 @@ func (m *memory) Update(_ context.Context, plan func(View) (zone.Changes, error)
 		return err
 	}
 	m.crash()
+	if m.broken != nil {
+		return m.broken
+	}
 	for _, ref := range c.Requires {
 		if err := m.holds(ref); err != nil {
 			return err

@@ -122,7 +122,10 @@ func (p *plan) start() *Step {
 	ksk, zsk := p.settledKSK(), p.settledZSK()
 	if needed, all := p.unlikePolicy(); len(needed) > 0 && (p.can(needed...) || all) {
 		if ksk && zsk && p.can(needed...) {
-			return p.aim("the policy asks for other keys", needed, func(g *Goal) { g.Standby, g.Again = "", nil })
+			return p.aim("the policy asks for other keys", needed, func(g *Goal) {
+				g.Standby, g.Again = "", nil
+				g.Reserve = slices.DeleteFunc(g.Reserve, func(id string) bool { return p.algorithm(id) != p.in.Zone.Keys.Algorithm })
+			})
 		}
 		p.want("other keys, which have to wait for the rollover that is on its way")
 		return nil

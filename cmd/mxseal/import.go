@@ -65,8 +65,8 @@ type importer struct {
 	asJSON bool
 	bar    *bar
 
-	ahead            [][]byte // lines that were read and have no result yet
-	done, bad, total int
+	ahead     [][]byte // lines that were read and have no result yet
+	done, bad int
 }
 
 // run imports everything that in has.
