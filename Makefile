@@ -2,9 +2,10 @@
 # make test   install what the tests need from Debian, then run every test
 # make check  formatting, vet, staticcheck, known vulnerabilities
 # make soak   ten years of key rollovers in SEEDS random worlds; for a night
+# make bench  Go benchmarks, for benchstat; at 1x part of make test
 # make fuzz   every fuzz target for FUZZTIME; part of make test
 # make bench-peers    measure mxseal beside other servers, as root; see bench/README.md
-.PHONY: run build test check packages fuzz soak bench-peers clean
+.PHONY: run build test check packages fuzz soak bench bench-peers clean
 
 FUZZTIME ?= 10s
 
@@ -17,6 +18,7 @@ build:
 test: packages
 	go test -race -timeout 30m ./...
 	go test -race -tags pkcs11 ./keymgmt/hsm
+	go test -run '^$$' -bench . -benchtime 1x ./...
 	$(MAKE) --no-print-directory fuzz
 
 packages:
@@ -36,6 +38,9 @@ SEEDS ?= 500
 
 soak:
 	MXSEAL_SEEDS=$(SEEDS) go test -run '^TestTenYears$$' -timeout 24h ./keymgmt
+
+bench:
+	go test -run '^$$' -bench . -benchmem -count 6 ./...
 
 bench-peers:
 	go run ./bench/peers $(ARGS)

@@ -130,8 +130,10 @@ func recordsAt(v View, keys Keys, z *Zone, name Name) (sets []RRset, exists bool
 	if exists {
 		return nameserverAddresses(z, name), true, nil
 	}
-	if sets, exists = signalRecords(v, keys, z, name); exists {
-		return sets, true, nil
+	if hasLabel(name, z.Name, signalLabel) {
+		if sets, exists = signalRecords(v, keys, z, name); exists {
+			return sets, true, nil
+		}
 	}
 	return hostRecords(v, z, name)
 }

@@ -11,9 +11,6 @@ const (
 // signalRecords makes what zone z says of the keys of other zones of ours: below each name server in z that such a zone has,
 // the CDS and CDNSKEY RRsets of that zone. From them a parent that is not ours takes the first DS (RFC 9615 §4).
 func signalRecords(v View, keys Keys, z *Zone, name Name) (sets []RRset, exists bool) {
-	if !hasLabel(name, z.Name, signalLabel) {
-		return nil, false
-	}
 	for child := range v.Zones {
 		if child.Name == z.Name || keys.DS(child.Name).IsEmpty() || Enclosing(v, child.Name.Parent()) != nil {
 			continue
