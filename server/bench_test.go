@@ -8,12 +8,19 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/internal/dnstest"
+	"github.com/mxseal/mxseal/internal/epoch"
 	"github.com/mxseal/mxseal/server"
 )
 
-// What one query costs with all signatures in the signer's memory, and what a flood of unknown names costs.
+// What one query costs: remembered as an answer; made anew with the signatures in the signer's memory; and in a flood of unknown
+// names.
 func BenchmarkRespond(b *testing.B) {
-	w := newWorld(b, standard(b, ecdsa))
+	b.Run("remembered", func(b *testing.B) { respond(b, newWorld(b, standard(b, ecdsa), remembering(epoch.New()))) })
+	b.Run("made", func(b *testing.B) { respond(b, newWorld(b, standard(b, ecdsa))) })
+	b.Run("flood", func(b *testing.B) { flood(b, newWorld(b, standard(b, ecdsa), remembering(epoch.New()))) })
+}
+
+func respond(b *testing.B, w *world) {
 	for name, q := range map[string]dnstest.Query{
 		"positive":    {Name: host, Type: dns.TypeA, DO: true},
 		"tlsa":        {Name: "_25._tcp." + host, Type: dns.TypeTLSA, DO: true},
@@ -35,18 +42,19 @@ func BenchmarkRespond(b *testing.B) {
 			}
 		})
 	}
-	b.Run("flood", func(b *testing.B) {
-		packet := pack(b, dnstest.Query{Name: "0123456789abcdef.mx.test.", Type: dns.TypeA, DO: true}.Message())
-		out := make([]byte, 0, 4096)
-		random := rand.NewChaCha8([32]byte{})
-		var label [8]byte
-		b.ReportAllocs()
-		for b.Loop() {
-			random.Read(label[:])
-			hex.Encode(packet[13:29], label[:])
-			if len(w.Respond(out, packet, server.UDP)) == 0 {
-				b.Fatal("no reply")
-			}
+}
+
+func flood(b *testing.B, w *world) {
+	packet := pack(b, dnstest.Query{Name: "0123456789abcdef.mx.test.", Type: dns.TypeA, DO: true}.Message())
+	out := make([]byte, 0, 4096)
+	random := rand.NewChaCha8([32]byte{})
+	var label [8]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		random.Read(label[:])
+		hex.Encode(packet[13:29], label[:])
+		if len(w.Respond(out, packet, server.UDP)) == 0 {
+			b.Fatal("no reply")
 		}
-	})
+	}
 }
