@@ -256,6 +256,7 @@ func load(ctx context.Context, db *bbolt.DB, yield func(store.Record) error) (m 
 					return err
 				}
 			}
+			forgetPages(tx)
 			return nil
 		})
 	})
