@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 
+	"github.com/mxseal/mxseal/internal/p256"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -29,9 +30,9 @@ var (
 	errBadPublic    = errors.New("public key is malformed")
 )
 
-// signFunc signs data, whose SHA-256 is digest, and returns the signature field of an RRSIG. It is the only
+// signFunc signs data, whose SHA-256 is digest, and appends the signature field of an RRSIG to b. It is the only
 // place where a private key lives.
-type signFunc func(data []byte, digest [sha256.Size]byte) ([]byte, error)
+type signFunc func(b, data []byte, digest *[sha256.Size]byte) ([]byte, error)
 
 // newPrivateKey makes a private key.
 func newPrivateKey(algorithm zone.Algorithm) (crypto.Signer, error) {
@@ -79,20 +80,27 @@ func publicField(algorithm zone.Algorithm, key crypto.PublicKey) ([]byte, error)
 func newSignFunc(private crypto.Signer) (signFunc, error) {
 	switch key := private.(type) {
 	case *ecdsa.PrivateKey:
-		return func(_ []byte, digest [sha256.Size]byte) ([]byte, error) {
-			der, err := key.Sign(nil, digest[:], crypto.SHA256)
-			if err != nil {
-				return nil, err
-			}
-			return fixedSignature(der)
-		}, nil
+		if key.Curve != elliptic.P256() {
+			return nil, errKeyType
+		}
+		number, err := key.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		defer clear(number)
+		fast, err := p256.NewKey(number)
+		if err != nil {
+			return nil, err
+		}
+		return func(b, _ []byte, digest *[sha256.Size]byte) ([]byte, error) { return fast.Append(b, digest) }, nil
 	case ed25519.PrivateKey:
-		return func(data []byte, _ [sha256.Size]byte) ([]byte, error) {
-			return ed25519.Sign(key, data), nil
+		return func(b, data []byte, _ *[sha256.Size]byte) ([]byte, error) {
+			return append(b, ed25519.Sign(key, data)...), nil
 		}, nil
 	case *rsa.PrivateKey:
-		return func(_ []byte, digest [sha256.Size]byte) ([]byte, error) {
-			return rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+		return func(b, _ []byte, digest *[sha256.Size]byte) ([]byte, error) {
+			signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+			return append(b, signature...), err
 		}, nil
 	}
 	return nil, errKeyType
@@ -101,12 +109,12 @@ func newSignFunc(private crypto.Signer) (signFunc, error) {
 // tokenSignFunc signs with a private key in a token, which has a random source of its own for ECDSA: signatures differ each
 // time. That is no harm where they are stored.
 func tokenSignFunc(private crypto.Signer) (signFunc, error) {
-	return func(_ []byte, digest [sha256.Size]byte) ([]byte, error) {
+	return func(b, _ []byte, digest *[sha256.Size]byte) ([]byte, error) {
 		signature, err := private.Sign(rand.Reader, digest[:], crypto.SHA256)
 		if _, isECDSA := private.Public().(*ecdsa.PublicKey); err == nil && isECDSA {
-			return fixedSignature(signature)
+			signature, err = fixedSignature(signature)
 		}
-		return signature, err
+		return append(b, signature...), err
 	}, nil
 }
 

@@ -35,14 +35,14 @@ func (k *SigningKey) Tag() uint16 { return k.tag }
 // Algorithm returns the algorithm.
 func (k *SigningKey) Algorithm() zone.Algorithm { return k.algorithm }
 
-// Sign returns the signature field of an RRSIG over data; digest is the SHA-256 of data. The same data gets the
-// same signature every time, everywhere.
-func (k *SigningKey) Sign(data []byte, digest [sha256.Size]byte) ([]byte, error) {
-	signature, err := k.sign(data, digest)
+// AppendSignature appends the signature field of an RRSIG over data to b; digest is the SHA-256 of data. The same data gets
+// the same signature every time, everywhere.
+func (k *SigningKey) AppendSignature(b, data []byte, digest *[sha256.Size]byte) ([]byte, error) {
+	b, err := k.sign(b, data, digest)
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %x: %w", k.id, err)
 	}
-	return signature, nil
+	return b, nil
 }
 
 // Verify returns nil if signature is one of this key over data.
@@ -153,7 +153,7 @@ func (v *Vault) openKey(z *zone.Zone, r *KeyRecord) (*SigningKey, error) {
 
 var errSignedAhead = errors.New("what this key signs is signed ahead")
 
-func cannotSign([]byte, [sha256.Size]byte) ([]byte, error) { return nil, errSignedAhead }
+func cannotSign(_, _ []byte, _ *[sha256.Size]byte) ([]byte, error) { return nil, errSignedAhead }
 
 // build makes the set of what the chain publishes and signs with at present.
 func (s *KeySet) build(z *zone.Zone, records []*KeyRecord, c *Chain, keys map[string]*SigningKey) error {

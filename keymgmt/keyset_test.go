@@ -123,11 +123,11 @@ func TestSignaturesAreDeterministicAndVerify(t *testing.T) {
 		records := generate(t, testVault(t, 1), z)
 		a := open(t, testVault(t, 1), z, records).SigningKeys(mxTest, zone.TypeA)[0]
 		b := open(t, testVault(t, 1), z, records).SigningKeys(mxTest, zone.TypeA)[0]
-		first, err := a.Sign(data, digest)
+		first, err := a.AppendSignature(nil, data, &digest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := b.Sign(data, digest)
+		second, err := b.AppendSignature(nil, data, &digest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,11 +223,11 @@ func TestOpenRefusesAPrivateKeyOfAnotherPublicKey(t *testing.T) {
 // selfTest catches a signer that signs wrongly.
 func TestSelfTestCatchesWrongSignatures(t *testing.T) {
 	k := generate(t, testVault(t, 1), testZone(zone.ED25519, true))[0]
-	if err := selfTest(k, func([]byte, [32]byte) ([]byte, error) { return make([]byte, 64), nil }); err == nil {
+	if err := selfTest(k, func(_, _ []byte, _ *[32]byte) ([]byte, error) { return make([]byte, 64), nil }); err == nil {
 		t.Error("a signature of zeros passed")
 	}
 	broken := errors.New("broken")
-	if err := selfTest(k, func([]byte, [32]byte) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
+	if err := selfTest(k, func(_, _ []byte, _ *[32]byte) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 }

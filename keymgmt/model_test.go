@@ -270,9 +270,9 @@ func (w *world) dataOf(s *snapshot, which int) *dnstest.Cached {
 		for _, k := range s.ks.SigningKeys(w.apex, zone.TypeA) {
 			data := rrsig.AppendData(nil, w.apex, set, window)
 			rrsig.SetKey(data, k.Algorithm(), k.Tag())
-			sig, err := k.Sign(slices.Clone(data), sha256.Sum256(data))
+			sig, err := k.AppendSignature(slices.Clone(rrsig.Head(data, w.apex)), data, new(sha256.Sum256(data)))
 			w.must(err)
-			sigs = append(sigs, string(rrsig.Head(data, w.apex))+string(sig))
+			sigs = append(sigs, string(sig))
 		}
 		s.windows[which], s.data[which] = window, w.item("data", set, sigs)
 	}

@@ -174,11 +174,11 @@ func periodOf(w rrsig.Window) Period {
 // signAs returns the RDATA of a signature over what rrsig.AppendData gave; data is changed.
 func signAs(apex zone.Name, set zone.RRset, data []byte, k *KeyRecord, sign signFunc) ([]byte, error) {
 	rrsig.SetKey(data, k.Algorithm, k.KeyTag)
-	signature, err := sign(slices.Clone(data), sha256.Sum256(data))
+	rdata, err := sign(slices.Clone(rrsig.Head(data, apex)), data, new(sha256.Sum256(data)))
 	if err != nil {
 		return nil, fmt.Errorf("sign %s with %s: %w", set.Type(), k, err)
 	}
-	return append(slices.Clone(rrsig.Head(data, apex)), signature...), nil
+	return rdata, nil
 }
 
 // verify checks every signature of the stock with the public keys: what was damaged, or signed by somebody else, is

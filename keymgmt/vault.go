@@ -420,7 +420,7 @@ func (v *Vault) private(k *KeyRecord) (signFunc, error) {
 // here and not in every resolver.
 func selfTest(k *KeyRecord, sign signFunc) error {
 	data := []byte("mxseal self-test " + k.ID)
-	signature, err := sign(data, sha256.Sum256(data))
+	signature, err := sign(nil, data, new(sha256.Sum256(data)))
 	if err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}

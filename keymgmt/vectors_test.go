@@ -41,7 +41,7 @@ func TestECDSAIsThatOfRFC6979(t *testing.T) {
 		"test": "F1ABB023518351CD71D881567B1EA663ED3EFCF6C5132B354F28D3B0B7D38367" +
 			"019F4113742A2B14BD25926B49C649155F267E60D3814B4C0CC84250E46F0083",
 	} {
-		got, err := sign([]byte(message), sha256.Sum256([]byte(message)))
+		got, err := sign(nil, []byte(message), new(sha256.Sum256([]byte(message))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestRFC6605Example(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signature, err := sign(data, sha256.Sum256(data))
+	signature, err := sign(nil, data, new(sha256.Sum256(data)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestRFC8080Example(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := sign(data, sha256.Sum256(data))
+	got, err := sign(nil, data, new(sha256.Sum256(data)))
 	if err != nil {
 		t.Fatal(err)
 	}

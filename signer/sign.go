@@ -1,11 +1,11 @@
 package signer
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/rrsig"
@@ -33,13 +33,20 @@ type Options struct {
 // Signer signs RRsets. It is safe for concurrent use.
 type Signer struct {
 	cache   *cache
+	scratch sync.Pool // of *scratch
 	metrics *metrics
+}
+
+// scratch is memory for what is signed, and for what comes of it, while that is made.
+type scratch struct {
+	data, rdata []byte
+	digest      [sha256.Size]byte
 }
 
 // New makes a Signer with an empty cache.
 func New(o Options) *Signer {
 	m := newMetrics()
-	return &Signer{cache: newCache(max(1, o.CacheEntries), m.cache), metrics: m}
+	return &Signer{cache: newCache(max(1, o.CacheEntries), m.cache), metrics: m, scratch: sync.Pool{New: func() any { return &scratch{} }}}
 }
 
 // Signed is an RRset with its signatures.
@@ -87,12 +94,13 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 	if !w.Outlives(set.TTL(), now) {
 		return Signed{}, ErrWindow
 	}
-	var buf [1024]byte // enough for all but large apex RRsets, which spill to the heap
-	data := rrsig.AppendData(buf[:0], z.Name, set, w)
+	room := s.scratch.Get().(*scratch)
+	defer s.scratch.Put(room)
+	room.data = rrsig.AppendData(room.data[:0], z.Name, set, w)
 	sigs := make([]string, len(keys))
 	for i, key := range keys {
-		rrsig.SetKey(data, key.Algorithm(), key.Tag())
-		sig, err := s.signature(key, z.Name, set, data, w, now)
+		rrsig.SetKey(room.data, key.Algorithm(), key.Tag())
+		sig, err := s.signature(room, key, z.Name, set, w, now)
 		if err != nil {
 			return Signed{}, err
 		}
@@ -114,24 +122,25 @@ func stocked(ks *keymgmt.KeySet, set zone.RRset, now time.Time) (Signed, error) 
 	return Signed{set, sigs, span}, nil
 }
 
-// signature returns RRSIG RDATA for the signed data, remembered or made now.
-func (s *Signer) signature(key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, data []byte, w rrsig.Window, now time.Time) (string, error) {
-	digest := sha256.Sum256(data)
+// signature returns RRSIG RDATA for the signed data in room, remembered or made now.
+func (s *Signer) signature(room *scratch, key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, w rrsig.Window, now time.Time) (string, error) {
+	room.digest = sha256.Sum256(room.data)
 	var ck cacheKey
 	id := key.ID()
-	copy(ck[copy(ck[:], id[:]):], digest[:])
+	copy(ck[copy(ck[:], id[:]):], room.digest[:])
 	remember := !deniesName(set)
 	if remember {
 		if rdata, found := s.cache.get(ck, now.Unix()); found {
 			return rdata, nil
 		}
 	}
-	signature, err := key.Sign(bytes.Clone(data), digest) // a copy, so that the buffer of a hit stays on the stack
+	made, err := key.AppendSignature(append(room.rdata[:0], rrsig.Head(room.data, apex)...), room.data, &room.digest)
 	if err != nil {
 		return "", err
 	}
+	room.rdata = made
 	s.metrics.made(key.Algorithm())
-	rdata := string(rrsig.Head(data, apex)) + string(signature)
+	rdata := string(made)
 	if remember {
 		s.cache.put(ck, rdata, w.UsableUntil(set.TTL()), now.Unix())
 	}

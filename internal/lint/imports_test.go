@@ -19,7 +19,8 @@ func allowed() map[string][]string {
 		"internal/rrsig":   {"zone"},
 		"internal/epoch":   {"zone"},
 		"internal/batch":   {},
-		"keymgmt":          {"zone", "internal/rrsig"},
+		"internal/p256":    {},
+		"keymgmt":          {"zone", "internal/rrsig", "internal/p256"},
 		"keymgmt/parent":   {"zone"},
 		"keymgmt/hsm":      {},
 		"signer":           {"zone", "keymgmt", "internal/rrsig"},
@@ -101,6 +102,7 @@ func dependencies() []dependency {
 			return s.isTest() || s.within("internal/dnstest", "keymgmt/parent", "e2e", "bench")
 		},
 			"it talks to parents' servers, and is the oracle of the tests; a bug in it must not be on both sides of a comparison, nor its costs on the path of a query"},
+		{"filippo.io/nistec", exactly("internal/p256"), "arithmetic of curves is for the one package that signs"},
 		{"github.com/ThalesGroup/crypto11", exactly("keymgmt/hsm"), "it needs cgo and a library of somebody else in our process"},
 		{"github.com/miekg/pkcs11", exactly("keymgmt/hsm"), "it needs cgo and a library of somebody else in our process"},
 		{"github.com/danielgtaylor/huma/v2", exactly("api"), "it describes the API and does nothing else"},
