@@ -98,7 +98,7 @@ func TestBadValues(t *testing.T) {
 		{"MXSEAL_KEYS_KEK=", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH, env:NAME or pkcs11:PATH"}},
 		{"MXSEAL_KEYS_KEK=file:", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH, env:NAME or pkcs11:PATH"}},
 		{"MXSEAL_KEYS_KEK=env:A-B", []string{"keys.kek (MXSEAL_KEYS_KEK): must be file:PATH, env:NAME or pkcs11:PATH"}},
-		{"MXSEAL_SIGNER_CACHE_ENTRIES=0", []string{"signer.cache_entries (MXSEAL_SIGNER_CACHE_ENTRIES): must be a whole number"}},
+		{"MXSEAL_SIGNER_CACHE_SIZE=0", []string{"signer.cache_size (MXSEAL_SIGNER_CACHE_SIZE): must be a whole number"}},
 		{"MXSEAL_LOG_LEVEL=INFO", []string{`log.level (MXSEAL_LOG_LEVEL): must be debug or info or warn or error, not "INFO"`}},
 		{"MXSEAL_LOG_FORMAT=xml", []string{`log.format (MXSEAL_LOG_FORMAT): must be json or text, not "xml"`}},
 		{"MXSEAL_DATADIR=/x", []string{"MXSEAL_DATADIR (environment): no key has this variable"}},

@@ -79,7 +79,7 @@ type PKCS11 struct {
 
 // Signer is the section signer.
 type Signer struct {
-	CacheEntries int // signer.cache_entries; signatures
+	CacheSize int // signer.cache_size; octets
 }
 
 // Log is the section log.

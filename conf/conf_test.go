@@ -23,7 +23,7 @@ func defaults(listen ...string) Config {
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("127.0.0.1:9153")},
 		Store:   Store{Engine: "bolt"},
 		Keys:    Keys{KEK: "file:/etc/mxseal/kek"},
-		Signer:  Signer{CacheEntries: 200000},
+		Signer:  Signer{CacheSize: 64 << 20},
 		Log:     Log{Level: slog.LevelInfo, Format: "json"},
 	}
 }
@@ -135,7 +135,7 @@ func everyVariable() []string {
 		"MXSEAL_DNS_TCP_MAX_PER_CLIENT=3", "MXSEAL_API_LISTEN=[::]:8053", "MXSEAL_API_TLS_CERT=c", "MXSEAL_API_TLS_KEY=k",
 		"MXSEAL_KEYS_EARLIER_KEKS=file:/a, env:B", "MXSEAL_KEYS_PKCS11_MODULE=m", "MXSEAL_KEYS_PKCS11_TOKEN=t", "MXSEAL_KEYS_PKCS11_PIN_FILE=p", "MXSEAL_KEYS_TSIG_FILE=f",
 		"MXSEAL_API_TLS_CLIENT_CA=a", "MXSEAL_METRICS_LISTEN=192.0.2.1:1", "MXSEAL_STORE_ENGINE=bolt",
-		"MXSEAL_KEYS_KEK=env:MXSEAL_SECRET", "MXSEAL_KEYS_CLOCK=trusted", "MXSEAL_SIGNER_CACHE_ENTRIES=5", "MXSEAL_LOG_LEVEL=debug", "MXSEAL_LOG_FORMAT=text",
+		"MXSEAL_KEYS_KEK=env:MXSEAL_SECRET", "MXSEAL_KEYS_CLOCK=trusted", "MXSEAL_SIGNER_CACHE_SIZE=5242880", "MXSEAL_LOG_LEVEL=debug", "MXSEAL_LOG_FORMAT=text",
 		"MXSEAL_SECRET=x", "MXSEAL_SERVER=s", "MXSEAL_TOKEN=t", "PATH=/bin", "mxseal_x=1",
 	}
 }
@@ -151,7 +151,7 @@ func TestEnvironmentGivesEveryKeyAndWinsOverTheFile(t *testing.T) {
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("192.0.2.1:1")},
 		Store:   Store{Engine: "bolt"},
 		Keys:    Keys{KEK: "env:MXSEAL_SECRET", TrustClock: true, Earlier: []string{"file:/a", "env:B"}, PKCS11: PKCS11{"m", "t", "p"}, TSIGFile: "f"},
-		Signer:  Signer{CacheEntries: 5},
+		Signer:  Signer{CacheSize: 5 << 20},
 		Log:     Log{Level: slog.LevelDebug, Format: "text"},
 	})
 }

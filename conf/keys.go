@@ -111,9 +111,9 @@ each, with algorithm, name and secret in base64, such as "hmac-sha256 mxseal.exa
 else everything stays as it is and mxseal_key_holding is 1. trusted, always: for machines whose clock is kept from outside.
 Every waiting time of a rollover is counted on this clock. A clock that is set is noticed in either case.`,
 	}, {
-		name: "signer.cache_entries", value: number(&c.Signer.CacheEntries, 1, 100_000_000), standard: "200000",
-		doc: `Most signatures kept for reuse, about 400 octets of memory each (RSA: 700); a host needs one for each type that it is asked for. Those
-that do not fit are made anew at every question, which takes processor time and changes no answer.`,
+		name: "signer.cache_size", value: number(&c.Signer.CacheSize, 1<<20, 1<<40), standard: "67108864",
+		doc: `Most memory, in octets, for signatures that are kept for reuse, about 350 each (RSA: 600). Answers are remembered with their
+signatures, see dns.cache_size; these are for answers that are made anew after a change.`,
 	}, {
 		name: "log.level", value: choice(&c.Log.Level, levels()), standard: "info",
 		doc: `Least severity that is logged: debug, info, warn or error. At debug, what clients do wrong is logged as well.`,

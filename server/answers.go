@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mxseal/mxseal/internal/epoch"
+	"github.com/mxseal/mxseal/internal/memo"
 	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/internal/wire"
 	"github.com/mxseal/mxseal/zone"
@@ -12,27 +13,53 @@ import (
 
 // answers is the answer cache. Names that do not exist, of which anybody can make up as many as they like, have a part of their
 // own and push out nothing but each other.
-type answers struct{ known, unknown *cache }
+type answers struct{ known, unknown *memo.Table[answer] }
+
+// answer is one without header, question and OPT record.
+type answer struct {
+	records string
+	counts  wire.Counts
+	rcode   wire.Rcode
+	outcome outcome
+	mark    epoch.Mark // current while no commit has changed the answer
+	span    rrsig.Span // of its signatures
+}
+
+// isCurrent reports whether the answer may be given in second now.
+func (a *answer) isCurrent(now int64) bool {
+	return now >= a.span.From && now <= a.span.Until && a.mark.Current()
+}
 
 // A quarter is for names that do not exist.
 func newAnswers(limit int64, m *Metrics) answers {
-	return answers{known: newCache(limit-limit/4, &m.known), unknown: newCache(limit/4, &m.unknown)}
+	part := func(limit int64, m *partMetrics) *memo.Table[answer] {
+		return memo.New(memo.Options[answer]{Limit: limit, Spent: func(a *answer, now int64) bool { return !a.isCurrent(now) },
+			Evictions: m.evictions, Octets: m.octets})
+	}
+	return answers{known: part(limit-limit/4, &m.known), unknown: part(limit/4, &m.unknown)}
 }
 
-// get looks in both parts: which of them a name is in is only known from its answer.
-func (a answers) get(key []byte, now int64) *entry {
-	if e := a.known.get(key, now); e != nil {
-		return e
+// get returns the answer for a key that may be given in second now, nil if there is none. It looks in both parts: which of them
+// a name is in is only known from its answer.
+func (a answers) get(key []byte, now int64) *answer {
+	if found := a.known.Get(key); found != nil && found.isCurrent(now) {
+		return found
 	}
-	return a.unknown.get(key, now)
+	if found := a.unknown.Get(key); found != nil && found.isCurrent(now) {
+		return found
+	}
+	return nil
 }
 
-func (a answers) put(e *entry) {
-	if e.outcome == outNXName || e.outcome == outNXDomain {
-		a.unknown.put(e)
-		return
+// put remembers an answer under a key. Both lie next to each other in memory, since one is read after the other.
+func (a answers) put(key, records []byte, found answer, now int64) {
+	both := string(append(key, records...))
+	found.records = both[len(key):]
+	part := a.known
+	if found.outcome == outNXName || found.outcome == outNXDomain {
+		part = a.unknown
 	}
-	a.known.put(e)
+	part.Put(both[:len(key)], found, len(records), now)
 }
 
 // cacheKey appends what an answer depends on besides the state and the time: name, type, and whether DO and CO are set. How

@@ -75,7 +75,7 @@ type Metrics struct {
 	octetsVec    *prometheus.GaugeVec
 
 	hits, misses   prometheus.Counter
-	known, unknown cacheMetrics
+	known, unknown partMetrics
 	responses      [transports][outcomes]prometheus.Counter
 	failures       [failures]prometheus.Counter
 	dropped        [dropReasons]prometheus.Counter
@@ -87,8 +87,8 @@ type Metrics struct {
 	open           prometheus.Gauge
 }
 
-// cacheMetrics are those of one part of the answer cache.
-type cacheMetrics struct {
+// partMetrics are those of one part of the answer cache.
+type partMetrics struct {
 	evictions prometheus.Counter
 	octets    prometheus.Gauge
 }
@@ -162,8 +162,8 @@ func (m *Metrics) resolve() {
 		m.failures[f] = m.failuresVec.WithLabelValues(f.String())
 	}
 	m.hits, m.misses = m.cacheVec.WithLabelValues("hit"), m.cacheVec.WithLabelValues("miss")
-	m.known = cacheMetrics{m.evictionsVec.WithLabelValues("known"), m.octetsVec.WithLabelValues("known")}
-	m.unknown = cacheMetrics{m.evictionsVec.WithLabelValues("unknown"), m.octetsVec.WithLabelValues("unknown")}
+	m.known = partMetrics{m.evictionsVec.WithLabelValues("known"), m.octetsVec.WithLabelValues("known")}
+	m.unknown = partMetrics{m.evictionsVec.WithLabelValues("unknown"), m.octetsVec.WithLabelValues("unknown")}
 	children(m.dropped[:], m.droppedVec, "short", "response", "source_port")
 	children(m.socket[:], m.socketVec, "udp_read", "udp_write", "tcp_accept")
 	children(m.refused[:], m.refusedVec, "total", "client")

@@ -185,8 +185,7 @@ func (r *responder) pack(out []byte, re *reply, via Transport) []byte {
 		r.s.Metrics.truncated.Inc()
 	} else if re.cacheable {
 		records, counts := b.Records()
-		both := string(append(r.key, records...)) // next to each other in memory: one is read after the other
-		r.s.answers.put(&entry{key: both[:len(r.key)], records: both[len(r.key):], counts: counts, rcode: re.rcode, outcome: re.outcome, mark: re.mark, span: re.span})
+		r.s.answers.put(r.key, records, answer{counts: counts, rcode: re.rcode, outcome: re.outcome, mark: re.mark, span: re.span}, r.now.Unix())
 	}
 	r.count.responses[via][re.outcome]++
 	return b.Finish(re.rcode, flags)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -119,7 +120,20 @@ func (s *state) addPool(name string, tlsa int, addresses ...string) {
 	for i := range tlsa {
 		p.TLSA = append(p.TLSA, zone.TLSA{Usage: 3, Selector: 1, MatchingType: 1, Data: []byte(strings.Repeat(string(rune('a'+i)), 32))})
 	}
-	s.pools[name] = p
+	s.pools[name] = loaded(p)
+}
+
+// loaded is a pool as it comes from the store, beyond the limits of zone.NewPool where a test needs that.
+func loaded(p *zone.Pool) *zone.Pool {
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err)
+	}
+	p = &zone.Pool{}
+	if err := json.Unmarshal(b, p); err != nil {
+		panic(err)
+	}
+	return p
 }
 
 // addHost makes a tenant of its own for a host.
@@ -257,7 +271,7 @@ type world struct {
 func newWorld(t testing.TB, s *state, edit ...func(*server.Options)) *world {
 	t.Helper()
 	w := &world{state: s, keys: s.trusted(t), log: &logBuffer{}}
-	w.signer = &testSigner{Signer: signer.New(signer.Options{CacheEntries: 10000})}
+	w.signer = &testSigner{Signer: signer.New(signer.Options{CacheSize: 1 << 20})}
 	w.loaded.Store(s)
 	w.opts = server.Options{
 		State: func() server.State {

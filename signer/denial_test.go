@@ -156,7 +156,7 @@ func TestSuccessorIsImmediate(t *testing.T) {
 // The bitmap has what exists, RRSIG and NSEC, and nothing else; the TTL is that of negative answers.
 func TestDenialSaysWhatExists(t *testing.T) {
 	z := testZone(zone.ED25519)
-	s := New(Options{CacheEntries: 4})
+	s := New(Options{CacheSize: 1 << 20})
 	host := zone.MustParseName("acme.mx.test.")
 	for _, c := range []struct {
 		answer zone.Answer
@@ -184,7 +184,7 @@ func TestDenialSaysWhatExists(t *testing.T) {
 
 func TestDeniesName(t *testing.T) {
 	z := testZone(zone.ED25519)
-	s := New(Options{CacheEntries: 4})
+	s := New(Options{CacheSize: 1 << 20})
 	a := absent(z, zone.MustParseName("acme.mx.test."))
 	if !deniesName(s.Denial(a)) {
 		t.Error("NXNAME is not seen")

@@ -13,19 +13,18 @@ import (
 
 // metrics has the counters of one Signer, each resolved once.
 type metrics struct {
-	signatures  *prometheus.CounterVec
-	lookups     *prometheus.CounterVec
-	errors      prometheus.Counter
-	byAlgorithm map[zone.Algorithm]prometheus.Counter // never written after newMetrics
-	cache       cacheMetrics
-	remaining   prometheus.GaugeFunc
-	least       atomic.Int64 // seconds, of the signatures given out since remaining was read; none: noneGiven
+	signatures              *prometheus.CounterVec
+	lookups                 *prometheus.CounterVec
+	errors                  prometheus.Counter
+	byAlgorithm             map[zone.Algorithm]prometheus.Counter // never written after newMetrics
+	hits, misses, evictions prometheus.Counter
+	octets                  prometheus.Gauge
+	remaining               prometheus.GaugeFunc
+	least                   atomic.Int64 // seconds, of the signatures given out since remaining was read; none: noneGiven
 }
 
 // noneGiven stands for the remaining time when there was no signature.
 const noneGiven = math.MaxInt64
-
-type cacheMetrics struct{ hits, misses, evictions prometheus.Counter }
 
 func newMetrics() *metrics {
 	m := &metrics{
@@ -36,16 +35,16 @@ func newMetrics() *metrics {
 			[]string{"result"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signing_errors_total",
 			Help: "RRsets that could not be signed: the answer was SERVFAIL, or the node is not ready."}),
+		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signature_cache_evictions_total",
+			Help: "Signatures that were still usable and had to make room."}),
+		octets: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_signature_cache_octets",
+			Help: "Memory that remembered signatures take."}),
 		byAlgorithm: map[zone.Algorithm]prometheus.Counter{},
 	}
 	for _, a := range []zone.Algorithm{zone.RSASHA256, zone.ECDSAP256SHA256, zone.ED25519} {
 		m.byAlgorithm[a] = m.signatures.WithLabelValues(a.String())
 	}
-	m.cache = cacheMetrics{
-		hits: m.lookups.WithLabelValues("hit"), misses: m.lookups.WithLabelValues("miss"),
-		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signature_cache_evictions_total",
-			Help: "Signatures that were still usable and had to make room."}),
-	}
+	m.hits, m.misses = m.lookups.WithLabelValues("hit"), m.lookups.WithLabelValues("miss")
 	m.least.Store(noneGiven)
 	m.remaining = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mxseal_signature_remaining_seconds",
 		Help: "Least time that a signature, given out since this was read last, has to its expiration when it is given out for the last time; +Inf if there was none."}, m.readLeast)
@@ -80,5 +79,5 @@ func (m *metrics) made(a zone.Algorithm) {
 // Collectors returns all metrics of the Signer for registration.
 func (s *Signer) Collectors() []prometheus.Collector {
 	m := s.metrics
-	return []prometheus.Collector{m.signatures, m.lookups, m.cache.evictions, m.errors, m.remaining}
+	return []prometheus.Collector{m.signatures, m.lookups, m.evictions, m.octets, m.errors, m.remaining}
 }

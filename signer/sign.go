@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/memo"
 	"github.com/mxseal/mxseal/internal/rrsig"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
@@ -24,15 +25,14 @@ var (
 
 // Options configure a Signer.
 type Options struct {
-	// CacheEntries is the largest number of signatures that are remembered, at least 1; an entry takes about 400
-	// octets, with RSA 700. Denials of names that do not exist are not: whole answers are remembered by the server, and anybody can
-	// make up as many as they like.
-	CacheEntries int
+	// CacheSize is the most memory for signatures, in octets; one takes about 350, with RSA 600. Denials of names that do not exist
+	// are not remembered: whole answers are by the server, and anybody can make up as many as they like.
+	CacheSize int64
 }
 
 // Signer signs RRsets. It is safe for concurrent use.
 type Signer struct {
-	cache   *cache
+	cache   *memo.Table[remembered]
 	scratch sync.Pool // of *scratch
 	metrics *metrics
 }
@@ -46,7 +46,9 @@ type scratch struct {
 // New makes a Signer with an empty cache.
 func New(o Options) *Signer {
 	m := newMetrics()
-	return &Signer{cache: newCache(max(1, o.CacheEntries), m.cache), metrics: m, scratch: sync.Pool{New: func() any { return &scratch{} }}}
+	cache := memo.New(memo.Options[remembered]{Limit: o.CacheSize, Evictions: m.evictions, Octets: m.octets,
+		Spent: func(r *remembered, now int64) bool { return r.usable < now }})
+	return &Signer{cache: cache, metrics: m, scratch: sync.Pool{New: func() any { return &scratch{} }}}
 }
 
 // Signed is an RRset with its signatures.
@@ -56,6 +58,12 @@ type Signed struct {
 	// RRset (RFC 4034 §3).
 	Sigs []string
 	Span rrsig.Span // when these signatures are the ones to give out
+}
+
+// remembered is a signature.
+type remembered struct {
+	rdata  string // of the RRSIG
+	usable int64  // last second in which it may be given out
 }
 
 // cacheKey identifies a signature: the id of the key, and the SHA-256 of the signed data, which contains the window.
@@ -130,9 +138,11 @@ func (s *Signer) signature(room *scratch, key *keymgmt.SigningKey, apex zone.Nam
 	copy(ck[copy(ck[:], id[:]):], room.digest[:])
 	remember := !deniesName(set)
 	if remember {
-		if rdata, found := s.cache.get(ck, now.Unix()); found {
-			return rdata, nil
+		if r := s.cache.Get(ck[:]); r != nil && r.usable >= now.Unix() {
+			s.metrics.hits.Inc()
+			return r.rdata, nil
 		}
+		s.metrics.misses.Inc()
 	}
 	made, err := key.AppendSignature(append(room.rdata[:0], rrsig.Head(room.data, apex)...), room.data, &room.digest)
 	if err != nil {
@@ -142,7 +152,7 @@ func (s *Signer) signature(room *scratch, key *keymgmt.SigningKey, apex zone.Nam
 	s.metrics.made(key.Algorithm())
 	rdata := string(made)
 	if remember {
-		s.cache.put(ck, rdata, w.UsableUntil(set.TTL()), now.Unix())
+		s.cache.Put(string(ck[:]), remembered{rdata, w.UsableUntil(set.TTL())}, len(rdata), now.Unix())
 	}
 	return rdata, nil
 }

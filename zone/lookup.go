@@ -182,20 +182,16 @@ func hostRecords(v View, z *Zone, name Name) (sets []RRset, exists bool, err err
 	switch depth := name.Labels() - z.Name.Labels(); {
 	case depth == 1:
 		return compact(
-			NewRRset(name, TypeA, ttl, pool.addresses(false)),
-			NewRRset(name, TypeMX, ttl, []string{MXRData(pool.MXPreference, name)}),
-			NewRRset(name, TypeAAAA, ttl, pool.addresses(true)),
+			RRset{name, TypeA, ttl, pool.v4},
+			RRset{name, TypeMX, ttl, []string{MXRData(pool.MXPreference, name)}},
+			RRset{name, TypeAAAA, ttl, pool.v6},
 		), true, nil
 	case !dane || len(pool.TLSA) == 0:
 		return nil, false, nil
 	case depth == 2 && name.FirstLabel() == "_tcp":
 		return nil, true, nil
 	case depth == 3 && name.Parent().FirstLabel() == "_tcp" && isTLSAPort(pool, name.FirstLabel()):
-		rdata := make([]string, len(pool.TLSA))
-		for i, t := range pool.TLSA {
-			rdata[i] = t.RData()
-		}
-		return []RRset{NewRRset(name, TypeTLSA, ttl, rdata)}, true, nil
+		return []RRset{{name, TypeTLSA, ttl, pool.tlsa}}, true, nil
 	}
 	return nil, false, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/hex"
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -51,6 +52,35 @@ type Pool struct {
 	TLSAPorts    []uint16     `json:"tlsa_ports"`
 	Closing      bool         `json:"closing,omitempty"` // being deleted: takes no new tenants
 	Revision     uint64       `json:"-"`                 // of the last write, 0 before the first
+
+	v4, v6, tlsa []string // RDATA in canonical order; made once, since every answer needs it
+}
+
+// prepare makes the RDATA. Addresses and TLSA never change afterwards, in copies neither.
+func (p *Pool) prepare() *Pool {
+	p.v4, p.v6, p.tlsa = nil, nil, nil
+	for _, h := range p.Hosts {
+		for _, a := range h.Addresses {
+			if a.Is6() {
+				p.v6 = append(p.v6, AddressRData(a))
+			} else {
+				p.v4 = append(p.v4, AddressRData(a))
+			}
+		}
+	}
+	for _, t := range p.TLSA {
+		p.tlsa = append(p.tlsa, t.RData())
+	}
+	p.v4, p.v6, p.tlsa = canonicalOrder(p.v4), canonicalOrder(p.v6), canonicalOrder(p.tlsa)
+	return p
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *Pool) UnmarshalJSON(b []byte) error {
+	type plain Pool
+	err := json.Unmarshal(b, (*plain)(p))
+	p.prepare()
+	return err
 }
 
 // NewPool checks a specification. All problems are reported together as [FieldErrors].
@@ -84,7 +114,8 @@ func NewPool(name string, spec PoolSpec) (*Pool, error) {
 	if err := errs.err(); err != nil {
 		return nil, err
 	}
-	return &Pool{Name: name, Hosts: spec.Hosts, MXPreference: spec.MXPreference, TLSA: spec.TLSA, TLSAPorts: ports}, nil
+	p := &Pool{Name: name, Hosts: spec.Hosts, MXPreference: spec.MXPreference, TLSA: spec.TLSA, TLSAPorts: ports}
+	return p.prepare(), nil
 }
 
 func checkMailServers(errs *FieldErrors, hosts []MailServer) {
@@ -153,19 +184,6 @@ func checkTLSA(errs *FieldErrors, field string, t TLSA) {
 	case len(t.Data) > maxTLSAData:
 		errs.add(field+".data", "must have at most %d octets", maxTLSAData)
 	}
-}
-
-// addresses returns the RDATA of all addresses of one family.
-func (p *Pool) addresses(v6 bool) []string {
-	var rdata []string
-	for _, h := range p.Hosts {
-		for _, a := range h.Addresses {
-			if a.Is6() == v6 {
-				rdata = append(rdata, AddressRData(a))
-			}
-		}
-	}
-	return rdata
 }
 
 // Same reports whether two versions of a pool give the same answers and the same API representation.

@@ -34,7 +34,7 @@ const (
 )
 
 // RRset is the records of one owner name and type, class IN, in canonical order and without duplicates
-// (RFC 4034 §6.3). It is immutable; only [NewRRset] makes one that is not empty.
+// (RFC 4034 §6.3). It is immutable.
 type RRset struct {
 	name  Name
 	typ   Type
@@ -48,9 +48,14 @@ func NewRRset(name Name, typ Type, ttl uint32, rdata []string) RRset {
 	if len(rdata) == 0 {
 		return RRset{}
 	}
-	sorted := slices.Clone(rdata)
-	slices.Sort(sorted) // RFC 4034 §6.3: left-justified unsigned octets, which is how Go compares strings
-	return RRset{name, typ, ttl, slices.Clip(slices.Compact(sorted))}
+	return RRset{name, typ, ttl, canonicalOrder(slices.Clone(rdata))}
+}
+
+// canonicalOrder sorts RDATA in place and removes duplicates. RFC 4034 §6.3: left-justified unsigned octets, which is how Go
+// compares strings.
+func canonicalOrder(rdata []string) []string {
+	slices.Sort(rdata)
+	return slices.Clip(slices.Compact(rdata))
 }
 
 // Name returns the owner.

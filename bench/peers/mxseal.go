@@ -35,9 +35,9 @@ dns: {listen: [%[2]q]}
 api: {listen: %[3]q}
 metrics: {listen: %[4]q}
 keys: {kek: "file:%[1]s/kek", clock: trusted}
-signer: {cache_entries: %[5]d}
+signer: {cache_size: %[5]d}
 log: {level: warn, format: text}
-`, dir, s.addr(), apiAddress, metricsAddress, max(200_000, 8*b.o.tenants)); err != nil {
+`, dir, s.addr(), apiAddress, metricsAddress, max(64<<20, 2800*b.o.tenants)); err != nil {
 		return err
 	}
 	return quiet(ctx, b.path("mxseal"), "init", "--config", conf)

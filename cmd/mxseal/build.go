@@ -110,7 +110,7 @@ func listen(key string, addr netip.AddrPort) (net.Listener, error) {
 
 // newDNS makes signer and DNS service.
 func (n *node) newDNS() (*server.Server, error) {
-	s := signer.New(signer.Options{CacheEntries: n.cfg.Signer.CacheEntries})
+	s := signer.New(signer.Options{CacheSize: int64(n.cfg.Signer.CacheSize)})
 	m := server.NewMetrics()
 	n.registry.MustRegister(s.Collectors()...)
 	n.registry.MustRegister(m.Collectors()...)

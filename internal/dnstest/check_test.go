@@ -35,7 +35,7 @@ func newServer(t *testing.T, csk bool) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, zones: map[zone.Name]*zone.Zone{}, keys: map[zone.Name]*keymgmt.KeySet{},
-		signer: signer.New(signer.Options{CacheEntries: 100}), records: map[zone.Name][]zone.RRset{}, spoil: func(*dns.Msg) {}}
+		signer: signer.New(signer.Options{CacheSize: 1 << 20}), records: map[zone.Name][]zone.RRset{}, spoil: func(*dns.Msg) {}}
 	for _, text := range []string{"test.", "mx.test."} {
 		apex := zone.MustParseName(text)
 		z := &zone.Zone{Name: apex, ID: text, ZoneSpec: zone.DefaultZoneSpec(apex), Serial: 1}

@@ -1,0 +1,122 @@
+package memo
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+type figure float64
+
+func (f *figure) Inc()             { *f++ }
+func (f *figure) Set(v float64)    { *f = figure(v) }
+func (f *figure) float64() float64 { return float64(*f) }
+
+// value is spent after a second.
+type value struct {
+	text  string
+	until int64
+}
+
+func table(limit int64) *Table[value] {
+	return New(Options[value]{Limit: limit, Spent: func(v *value, now int64) bool { return v.until < now },
+		Evictions: new(figure), Octets: new(figure)})
+}
+
+// check returns how many entries there are, and fails if what is said of their memory is wrong.
+func check[V any](t *testing.T, c *Table[V]) (n int) {
+	t.Helper()
+	var octets int64
+	for i := range c.slots {
+		if e := c.slots[i].Load(); e != nil {
+			n++
+			octets += e.octets
+		}
+	}
+	if octets != c.used || octets > c.o.Limit || c.o.Octets.(*figure).float64() != float64(octets) {
+		t.Fatalf("%d octets, of at most %d; noted %d, told %v", octets, c.o.Limit, c.used, c.o.Octets.(*figure).float64())
+	}
+	return n
+}
+
+func TestBoundIsNeverExceededAndTheTableNeverEmptied(t *testing.T) {
+	for _, limit := range []int64{300, 1000, 5000, 100_000} {
+		c := table(limit)
+		for i := range 5 * limit / leastEntry {
+			key := fmt.Sprint(i)
+			c.Put(key, value{"x", 100}, 50, 0)
+			if check(t, c) == 0 {
+				t.Fatal("empty")
+			}
+			if c.Get([]byte(key)) == nil {
+				t.Fatalf("limit %d: the newest entry is not there", limit)
+			}
+		}
+		if n := check(t, c); int64(n) < limit*6/10/leastEntry {
+			t.Errorf("limit %d: only %d entries", limit, n)
+		}
+	}
+}
+
+func TestWhatIsLargerThanTheTable(t *testing.T) {
+	c := table(1000)
+	c.Put("small", value{"x", 100}, 50, 0)
+	c.Put("large", value{"x", 100}, 1000, 0)
+	if c.Get([]byte("large")) != nil || c.Get([]byte("small")) == nil || check(t, c) != 1 {
+		t.Error("it is remembered, or has pushed out another")
+	}
+}
+
+// An entry that is asked for all the time stays, whatever else passes through.
+func TestWhatIsUsedStays(t *testing.T) {
+	c := table(100_000)
+	c.Put("hot", value{"hot", 100}, 50, 0)
+	for i := range 5000 {
+		if v := c.Get([]byte("hot")); v == nil || v.text != "hot" {
+			t.Fatalf("gone after %d others", i)
+		}
+		c.Put(fmt.Sprint(i), value{"x", 100}, 50, 0)
+	}
+	if c.o.Evictions.(*figure).float64() == 0 {
+		t.Error("nothing had to go")
+	}
+}
+
+// What is spent makes room first, and is not counted as evicted.
+func TestSpentValuesMakeRoom(t *testing.T) {
+	c := table(100_000)
+	for i := range 1000 {
+		c.Put(fmt.Sprint(i), value{"x", int64(i)}, 50, int64(i)+1)
+	}
+	if n := c.o.Evictions.(*figure).float64(); n != 0 {
+		t.Errorf("%v evictions", n)
+	}
+}
+
+func TestNewValueOfTheSameKey(t *testing.T) {
+	c := table(10_000)
+	c.Put("a", value{"x", 100}, 50, 0)
+	c.Put("a", value{"y", 100}, 70, 0)
+	if v := c.Get([]byte("a")); v == nil || v.text != "y" || check(t, c) != 1 || c.o.Evictions.(*figure).float64() != 0 {
+		t.Errorf("%v, %v evictions", v, c.o.Evictions.(*figure).float64())
+	}
+}
+
+// Whoever reads gets what was put under the key, while others write.
+func TestConcurrentUse(t *testing.T) {
+	c := table(50_000)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 5000 {
+				key := fmt.Sprint((i*7 + w) % 500)
+				if v := c.Get([]byte(key)); v != nil && v.text != key {
+					t.Errorf("%s: got %s", key, v.text)
+				}
+				c.Put(key, value{key, int64(i % 3)}, len(key), int64(i%3))
+			}
+		})
+	}
+	wg.Wait()
+	check(t, c)
+}
