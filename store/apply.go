@@ -34,8 +34,13 @@ const (
 type decoding chan decoded
 
 type decoded struct {
-	rows []zone.Row
+	rows []loaded
 	err  error
+}
+
+type loaded struct {
+	kind zone.Kind
+	zone.Row
 }
 
 func newLoader(open opener) *loader {
@@ -59,8 +64,8 @@ func (l *loader) insert() error {
 			return d.err
 		}
 		for _, row := range d.rows {
-			if err := txn.Insert(string(row.Ref().Kind), row); err != nil {
-				return fmt.Errorf("record %q of kind %q: %w", row.Ref().ID, row.Ref().Kind, err)
+			if err := txn.Insert(string(row.kind), row.Row); err != nil {
+				return fmt.Errorf("record %q of kind %q: %w", row.Ref().ID, row.kind, err)
 			}
 		}
 	}
@@ -70,6 +75,9 @@ func (l *loader) insert() error {
 
 // add takes a record. An error may be about one that was added before.
 func (l *loader) add(r Record) error {
+	if l.batch == nil {
+		l.batch = make([]Record, 0, loadBatch)
+	}
 	if l.batch = append(l.batch, r); len(l.batch) < loadBatch {
 		return nil
 	}
@@ -90,13 +98,14 @@ func (l *loader) send() error {
 }
 
 func decodeAll(batch []Record) (d decoded) {
+	d.rows = make([]loaded, 0, len(batch))
 	for _, r := range batch {
 		row, err := decode(r)
 		if err != nil {
 			return decoded{err: err}
 		}
 		if row != nil {
-			d.rows = append(d.rows, row)
+			d.rows = append(d.rows, loaded{r.Kind, row})
 		}
 	}
 	return d
@@ -246,7 +255,7 @@ func (w *writer) write(txn *memdb.Txn, write Write, revision uint64) (row, old z
 	if !slices.Contains(loadedKinds, write.Kind) {
 		return nil, nil, nil
 	}
-	raw, err := txn.First(string(write.Kind), byID, write.ID)
+	raw, err := txn.First(string(write.Kind), byID, keyOf(write.Kind, write.ID))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	fastjson "github.com/segmentio/encoding/json"
+
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/zone"
 )
@@ -66,7 +68,7 @@ func decode(r Record) (zone.Row, error) {
 	default:
 		return nil, fmt.Errorf("record %q of kind %q: this version does not know the kind", r.ID, r.Kind)
 	}
-	if err := json.Unmarshal(r.Value, row); err != nil {
+	if err := fastjson.Unmarshal(r.Value, row); err != nil { // a fifth of the time of encoding/json, which counts at the start
 		return nil, fmt.Errorf("record %q of kind %q: %w", r.ID, r.Kind, err)
 	}
 	*revision = r.Revision

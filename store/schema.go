@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -22,7 +23,7 @@ func schema() *memdb.DBSchema {
 	s := &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{}}
 	for _, kind := range loadedKinds {
 		s.Tables[string(kind)] = &memdb.TableSchema{Name: string(kind), Indexes: map[string]*memdb.IndexSchema{
-			byID: {Name: byID, Unique: true, Indexer: index(func(row zone.Row) string { return row.Ref().ID })},
+			byID: {Name: byID, Unique: true, Indexer: index(rowKey)},
 		}}
 	}
 	s.Tables[string(keymgmt.KindKey)].Indexes[byZone] = &memdb.IndexSchema{Name: byZone,
@@ -34,6 +35,26 @@ func schema() *memdb.DBSchema {
 		})}
 	return s
 }
+
+// rowKey is what identifies a row in its table: the id, but for hosts, of which there are most and for which every question asks.
+func rowKey(row zone.Row) string {
+	if h, ok := row.(*zone.Host); ok {
+		return hostKey(h.Zone, h.Label)
+	}
+	return row.Ref().ID
+}
+
+// keyOf is rowKey for a row of which only kind and id are known.
+func keyOf(kind zone.Kind, id string) string {
+	label, rest, _ := strings.Cut(id, ".")
+	if apex, err := zone.ParseName(rest); kind == zone.KindHost && err == nil {
+		return hostKey(apex, label)
+	}
+	return id
+}
+
+// hostKey begins with the label and ends like no other key. Labels have no zero octet.
+func hostKey(apex zone.Name, label string) string { return label + "\x00" + apex.Wire() }
 
 // index finds rows by a text. go-memdb's own indexers use reflection and print whole rows in errors.
 type index func(row zone.Row) string

@@ -88,14 +88,14 @@ func (s *State) Tenants(after string, yield func(*zone.Tenant) bool) {
 
 // Host implements zone.View.
 func (s *State) Host(apex zone.Name, label string) *zone.Host {
-	return first[*zone.Host](s, zone.KindHost, (&zone.Host{Zone: apex, Label: label}).Ref().ID)
+	return first[*zone.Host](s, zone.KindHost, hostKey(apex, label))
 }
 
-// HostsOf implements zone.View. An owner has only ever two labels, and the ids of hosts begin with the label: that saves an index
+// HostsOf implements zone.View. An owner has only ever two labels, and the keys of hosts begin with the label: that saves an index
 // with an entry for each host.
 func (s *State) HostsOf(owner zone.Owner) (hosts []*zone.Host) {
 	for _, label := range []string{zone.HashedLabel(owner), zone.PlainLabel(owner)} {
-		for _, h := range all[*zone.Host](s, zone.KindHost, byID+"_prefix", label+".") {
+		for _, h := range all[*zone.Host](s, zone.KindHost, byID+"_prefix", label+"\x00") {
 			if h.Owner == owner {
 				hosts = append(hosts, h)
 			}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -268,7 +269,7 @@ func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	if bucket == nil {
 		return m, fmt.Errorf("%w: it has no bucket %q; is it a database of mxseal?", ErrCorrupt, metaBucket)
 	}
-	_, value, err := unseal(metaBucket, metaKey, bucket.Get([]byte(metaKey)))
+	_, value, err := unseal(metaBucket, []byte(metaKey), bucket.Get([]byte(metaKey)))
 	if err != nil {
 		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
 	}
@@ -281,24 +282,32 @@ func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	return m, nil
 }
 
+// loadRoom is how many octets of values have their memory in common. Who keeps one keeps all.
+const loadRoom = 64 << 10
+
 func loadBucket(ctx context.Context, tx *bbolt.Tx, kind zone.Kind, want int, newest uint64, yield func(store.Record) error) error {
 	bucket := tx.Bucket([]byte(kind))
 	if bucket == nil {
 		return fmt.Errorf("%w: bucket %q is missing", ErrCorrupt, kind)
 	}
 	n := 0
+	var room []byte // for the values of many records: each memory of its own takes longer
 	err := bucket.ForEach(func(k, b []byte) error {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		revision, value, err := unseal(string(kind), string(k), b)
+		revision, value, err := unseal(string(kind), k, b)
 		if err == nil && revision > newest {
 			err = fmt.Errorf("it has revision %d, the database %d", revision, newest)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: record %q in bucket %q: %w", ErrCorrupt, k, kind, err)
 		}
-		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: append([]byte(nil), value...)})
+		if len(value) > cap(room)-len(room) {
+			room = make([]byte, 0, max(loadRoom, len(value)))
+		}
+		room = append(room, value...)
+		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: slices.Clip(room[len(room)-len(value):])})
 	})
 	if err == nil && n != want {
 		err = fmt.Errorf("%w: bucket %q has %d records, not %d", ErrCorrupt, kind, n, want)

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 )
 
 // bbolt maps its file into memory and trusts what it finds there: a damaged page would end the program, or lose data in
@@ -41,7 +42,8 @@ type metaPage struct {
 type pages struct {
 	file io.ReaderAt
 	meta metaPage
-	used []bool // pages that belong to something, by id
+	used []bool   // pages that belong to something, by id
+	room [][]byte // for the page of each depth
 }
 
 // checkPages returns nil if bbolt can work with a file: all pages are there, each belongs to one thing, and everything in
@@ -96,18 +98,21 @@ func findMeta(f io.ReaderAt, size int64) (best metaPage, err error) {
 	return best, nil
 }
 
-// take reads a page with all that belong to it, and marks them as used.
-func (p *pages) take(id uint64) (page []byte, err error) {
+// take reads a page with all that belong to it, and marks them as used. It stays until the next one of that depth is taken.
+func (p *pages) take(id uint64, depth int) (page []byte, err error) {
 	if id < 2 || id >= p.meta.high {
 		return nil, fmt.Errorf("page %d: there is no such page", id)
 	}
 	size := uint64(p.meta.pageSize)
-	var header [pageHeader]byte
-	if _, err := p.file.ReadAt(header[:], int64(id*size)); err != nil {
+	for len(p.room) <= depth {
+		p.room = append(p.room, make([]byte, size))
+	}
+	page = p.room[depth][:size]
+	if _, err := p.file.ReadAt(page, int64(id*size)); err != nil {
 		return nil, err
 	}
-	n := uint64(binary.LittleEndian.Uint32(header[12:])) + 1
-	if binary.LittleEndian.Uint64(header[:]) != id || n > p.meta.high-id {
+	n := uint64(binary.LittleEndian.Uint32(page[12:])) + 1
+	if binary.LittleEndian.Uint64(page) != id || n > p.meta.high-id {
 		return nil, fmt.Errorf("page %d: its header is damaged", id)
 	}
 	for i := id; i < id+n; i++ {
@@ -116,19 +121,22 @@ func (p *pages) take(id uint64) (page []byte, err error) {
 		}
 		p.used[i] = true
 	}
-	page = make([]byte, n*size)
-	_, err = p.file.ReadAt(page, int64(id*size))
+	if n > 1 {
+		page = slices.Grow(page, int(n*size))[:n*size]
+		p.room[depth] = page
+		_, err = p.file.ReadAt(page[size:], int64((id+1)*size))
+	}
 	return page, err
 }
 
 // tree walks a tree. last is the key that was seen before; keys must increase.
 func (p *pages) tree(id uint64, depth int, last *[]byte) error {
-	page, err := p.take(id)
-	if err != nil {
-		return err
-	}
 	if depth > maxTreeDepth {
 		return fmt.Errorf("page %d: the tree is too deep", id)
+	}
+	page, err := p.take(id, depth)
+	if err != nil {
+		return err
 	}
 	switch binary.LittleEndian.Uint16(page[8:]) {
 	case flagBranch:
@@ -175,7 +183,7 @@ func (p *pages) leaf(id uint64, page []byte, depth int, last *[]byte) error {
 		if bytes.Compare(key, *last) <= 0 {
 			return fmt.Errorf("page %d: key %d is out of order", id, i)
 		}
-		*last = key
+		*last = append((*last)[:0], key...) // the page does not stay
 		if binary.LittleEndian.Uint32(page[at:])&flagBucket != 0 {
 			if err := p.bucket(id, value, depth); err != nil {
 				return err
@@ -220,7 +228,7 @@ func (p *pages) free() error {
 	if p.meta.freelist == noFreelist {
 		return errors.New("it has no list of free pages")
 	}
-	page, err := p.take(p.meta.freelist)
+	page, err := p.take(p.meta.freelist, 0)
 	if err != nil {
 		return err
 	}

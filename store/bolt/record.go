@@ -21,15 +21,17 @@ var (
 	errShort    = errors.New("it is too short")
 )
 
-func sum(bucket, key string, b []byte) uint32 {
+func sum(bucket string, key, b []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	s := crc32.Update(0, table, []byte(bucket+"\x00"+key+"\x00"))
+	s := crc32.Update(0, table, []byte(bucket+"\x00"))
+	s = crc32.Update(s, table, key)
+	s = crc32.Update(s, table, []byte{0})
 	s = crc32.Update(s, table, b[:atSum])
 	return crc32.Update(s, table, b[atValue:])
 }
 
 // seal makes what is written to the file.
-func seal(bucket, key string, revision uint64, value []byte) []byte {
+func seal(bucket string, key []byte, revision uint64, value []byte) []byte {
 	b := make([]byte, atValue, atValue+len(value))
 	b[0] = recordVersion
 	binary.BigEndian.PutUint64(b[atRevision:], revision)
@@ -39,7 +41,7 @@ func seal(bucket, key string, revision uint64, value []byte) []byte {
 }
 
 // unseal checks what was read from the file. The value is part of b.
-func unseal(bucket, key string, b []byte) (revision uint64, value []byte, err error) {
+func unseal(bucket string, key, b []byte) (revision uint64, value []byte, err error) {
 	switch {
 	case len(b) < atValue:
 		return 0, nil, errShort
