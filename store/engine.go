@@ -20,6 +20,8 @@ var (
 	// ErrClosed means that the engine was closed, or accepts no more commits after one that ended in ErrUnknown: nothing
 	// was written.
 	ErrClosed = fmt.Errorf("the engine is closed: %w", zone.ErrUnavailable)
+	// ErrDeposed means that the term of a transaction is over: nothing was written.
+	ErrDeposed = fmt.Errorf("this node does not lead any more: %w", zone.ErrUnavailable)
 )
 
 // Record is a row as an engine keeps it.
@@ -43,6 +45,7 @@ type Write struct {
 type Tx struct {
 	Requires []zone.Ref // records that must have these revisions; 0: that there must be none
 	Writes   []Write
+	Term     uint64 // the token of the term that it is written in; 0: whoever leads
 }
 
 // maxID is the largest length of a record's id, in octets.
@@ -73,7 +76,13 @@ type Commit struct {
 	Writes   []Write
 }
 
-// Engine keeps records durably and puts all commits in one order, numbered by revisions without gaps. All methods are
+// Term is the time in which a node leads.
+type Term struct {
+	Token uint64          // larger than that of any term before
+	Ended <-chan struct{} // closed when the term is over, or this node cannot know; nil if it lasts as long as the engine
+}
+
+// Engine keeps records durably and puts all commits in one order, numbered by revisions that increase. All methods are
 // safe for concurrent use.
 type Engine interface {
 	// Load visits all records as they are at one revision, which it returns: the records of a kind in the order of
@@ -82,12 +91,12 @@ type Engine interface {
 	// Watch calls apply with every commit after a revision, in order and without gaps, until ctx is done, apply fails or
 	// the engine ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.
 	Watch(ctx context.Context, after uint64, apply func(Commit) error) error
-	// Commit writes tx. When it returns nil, tx is durable. With zone.ErrRetry a precondition did not hold and nothing
+	// Commit writes tx. Several that do not depend on each other may have one revision. When it returns nil, tx is durable. With zone.ErrRetry a precondition did not hold and nothing
 	// was written; with ErrUnknown see there; with any other error nothing was written.
 	Commit(ctx context.Context, tx Tx) (revision uint64, err error)
-	// Lead waits until this node is the leader and returns the fencing token of its term, which is larger than that of
-	// any term before. The engine that is for one node alone leads at once.
-	Lead(ctx context.Context) (token uint64, err error)
+	// Lead waits until this node is the leader, which it is until ctx is done or the term ends. Transactions of a term that is over
+	// are refused with ErrDeposed. The engine that is for one node alone leads at once.
+	Lead(ctx context.Context) (Term, error)
 	// Backup writes a copy that is consistent at one revision, in a form of the engine's own.
 	Backup(w io.Writer) error
 	Close() error

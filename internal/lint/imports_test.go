@@ -92,6 +92,8 @@ func nowhere(*source) bool { return false }
 func dependencies() []dependency {
 	return []dependency{
 		{"github.com/hashicorp/go-memdb", exactly("store"), "its traps (objects in it must never be changed, a watch channel may be nil) are known in one place"},
+		{"go.uber.org/zap", exactly("store/etcd"), "etcd's client logs with it; we have slog"},
+		{"google.golang.org/grpc", exactly("store/etcd"), "etcd's client tells some errors as gRPC's"},
 		{"go.etcd.io/bbolt", exactly("store/bolt"), "an engine is behind the interface of package store"},
 		{"go.etcd.io/etcd", exactly("store/etcd"), "an engine is behind the interface of package store"},
 		{"github.com/spf13/viper", exactly("conf"), "it is case-insensitive, weakly typed and global in spirit; everybody else gets a plain struct"},

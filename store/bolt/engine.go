@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -26,6 +27,8 @@ type Engine struct {
 	requests chan request
 	closing  chan struct{}
 	ended    chan struct{} // closed when the writer has ended
+
+	term atomic.Uint64
 
 	mu      sync.Mutex // guards what follows
 	newest  uint64     // revision
@@ -85,6 +88,9 @@ func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (uint
 func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	if err := checkTx(tx); err != nil {
 		return 0, err
+	}
+	if tx.Term != 0 && tx.Term != e.term.Load() {
+		return 0, store.ErrDeposed
 	}
 	answer := make(chan reply, 1)
 	select {
@@ -271,9 +277,11 @@ func (e *Engine) since(after uint64) ([]store.Commit, <-chan struct{}, error) {
 	return slices.Clip(e.tail[after+1-oldest:]), e.news, nil
 }
 
-// Lead implements store.Engine: the lock on the file makes its owner the leader. The token is the revision of an empty
-// commit, so that two terms have different ones even if nothing was written in between.
-func (e *Engine) Lead(ctx context.Context) (uint64, error) { return e.Commit(ctx, store.Tx{}) }
+// Lead implements store.Engine: the lock on the file makes its owner the leader. Terms are counted from the opening of the engine
+// on, since nobody else can have one of before.
+func (e *Engine) Lead(context.Context) (store.Term, error) {
+	return store.Term{Token: e.term.Add(1)}, nil
+}
 
 // Close ends the writer and closes the file.
 func (e *Engine) Close() error {

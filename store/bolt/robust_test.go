@@ -303,23 +303,6 @@ func TestWatchFromBeforeOpening(t *testing.T) {
 	}
 }
 
-// A term has a token of its own even if its predecessor has written nothing.
-func TestTokensGrowOverRestarts(t *testing.T) {
-	dir := create(t)
-	var last uint64
-	for range 3 {
-		e := open(t, dir)
-		token, err := e.Lead(t.Context())
-		if err != nil || token <= last {
-			t.Errorf("token %d after %d, %v", token, last, err)
-		}
-		last = token
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestCloseByMany(t *testing.T) {
 	e := open(t, create(t))
 	var wg sync.WaitGroup

@@ -30,7 +30,7 @@ func ref(name string, revision uint64) zone.Ref {
 // Contract checks what store.Engine promises. open returns an engine without records, whose revision may be any.
 func Contract(t *testing.T, open func(t *testing.T) store.Engine) {
 	for name, check := range map[string]func(*testing.T, store.Engine){
-		"commits are numbered without gaps":  numbers,
+		"revisions increase":                 numbers,
 		"all or nothing":                     allOrNothing,
 		"preconditions":                      preconditions,
 		"the feed has every commit in order": feed,
@@ -81,11 +81,11 @@ func numbers(t *testing.T, e store.Engine) {
 	a := commit(t, e, put("b", 0, "1"), put("a", 0, "2"))
 	b := commit(t, e, put("a", a, "3"))
 	c := commit(t, e, remove("b", a))
-	if a != before+1 || b != a+1 || c != b+1 {
+	if a <= before || b <= a || c <= b {
 		t.Errorf("revisions %d, %d, %d after %d", a, b, c, before)
 	}
 	expect(t, e, fmt.Sprintf("a=3@%d", b))
-	if _, now := records(t, e); now != c {
+	if _, now := records(t, e); now < c {
 		t.Errorf("load at %d, want %d", now, c)
 	}
 }
@@ -97,9 +97,7 @@ func allOrNothing(t *testing.T, e store.Engine) {
 		t.Errorf("got %v", err)
 	}
 	expect(t, e, fmt.Sprintf("a=1@%d", a))
-	if next := commit(t, e, put("c", 0, "4")); next != a+1 {
-		t.Errorf("a commit that failed took a revision: %d after %d", next, a)
-	}
+	commit(t, e, put("c", 0, "4"))
 }
 
 func preconditions(t *testing.T, e store.Engine) {
@@ -143,15 +141,18 @@ func feed(t *testing.T, e store.Engine) {
 	}
 	wg.Wait()
 	names := map[string]bool{}
-	for i := range commits {
+	for last := start; len(names) < commits; {
 		c := <-seen
-		if c.Revision != start+uint64(i)+1 || len(c.Writes) != 1 {
-			t.Fatalf("commit %d of the feed is revision %d with %d writes", i, c.Revision, len(c.Writes))
+		if c.Revision <= last {
+			t.Fatalf("revision %d of the feed comes after %d", c.Revision, last)
 		}
-		names[c.Writes[0].ID] = true
-	}
-	if len(names) != commits {
-		t.Errorf("the feed had %d of %d records", len(names), commits)
+		last = c.Revision
+		for _, w := range c.Writes {
+			if names[w.ID] {
+				t.Fatalf("%s comes twice", w.ID)
+			}
+			names[w.ID] = true
+		}
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -234,17 +235,29 @@ func nonsense(t *testing.T, e store.Engine) {
 		}
 	}
 	expect(t, e, fmt.Sprintf("a=1@%d", a))
-	if next := commit(t, e, put("b", 0, "4")); next != a+1 {
-		t.Errorf("nonsense took a revision: %d after %d", next, a)
-	}
 }
 
 func terms(t *testing.T, e store.Engine) {
-	first, err := e.Lead(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first, err := e.Lead(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, err := e.Lead(t.Context()); err != nil || second <= first {
-		t.Errorf("token %d after %d, %v", second, first, err)
+	if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("a", 0, "1")}, Term: first.Token}); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	second, err := e.Lead(t.Context())
+	if err != nil || second.Token <= first.Token {
+		t.Fatalf("token %d after %d, %v", second.Token, first.Token, err)
+	}
+	for _, term := range []uint64{first.Token, second.Token + 1} {
+		if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("b", 0, "1")}, Term: term}); !errors.Is(err, store.ErrDeposed) {
+			t.Errorf("a commit of term %d in term %d: %v", term, second.Token, err)
+		}
+	}
+	if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("c", 0, "1")}, Term: second.Token}); err != nil {
+		t.Error(err)
 	}
 }

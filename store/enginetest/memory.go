@@ -38,6 +38,7 @@ type Memory struct {
 	fail    Failure
 	failure error
 	closed  bool
+	term    uint64
 }
 
 // NewMemory makes an empty engine.
@@ -97,6 +98,9 @@ func (m *Memory) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 		return 0, fmt.Errorf("%w, since a commit failed: %v", store.ErrClosed, m.failure)
 	case m.closed:
 		return 0, store.ErrClosed
+	}
+	if tx.Term != 0 && tx.Term != m.term {
+		return 0, store.ErrDeposed
 	}
 	expected := slices.Clone(tx.Requires)
 	for _, w := range tx.Writes {
@@ -164,7 +168,12 @@ func (m *Memory) Watch(ctx context.Context, after uint64, apply func(store.Commi
 }
 
 // Lead implements store.Engine.
-func (m *Memory) Lead(ctx context.Context) (uint64, error) { return m.Commit(ctx, store.Tx{}) }
+func (m *Memory) Lead(context.Context) (store.Term, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.term++
+	return store.Term{Token: m.term}, nil
+}
 
 // Backup implements store.Engine: a JSON array of records.
 func (m *Memory) Backup(w io.Writer) error {

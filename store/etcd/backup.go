@@ -1,0 +1,61 @@
+package etcd
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// line is one of a backup: a record, or the last line, which says how many there are.
+type line struct {
+	Kind    zone.Kind       `json:"kind,omitempty"`
+	ID      string          `json:"id,omitempty"`
+	Value   json.RawMessage `json:"value,omitempty"`
+	Records *int            `json:"records,omitempty"`
+}
+
+// Backup implements store.Engine: a JSON object for each record, and one for their number.
+func (e *Engine) Backup(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	lines, n := json.NewEncoder(out), 0
+	_, err := e.Load(e.ctx, func(r store.Record) error {
+		n++
+		return lines.Encode(line{Kind: r.Kind, ID: r.ID, Value: r.Value})
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(lines.Encode(line{Records: &n}), out.Flush())
+}
+
+// Restore is Fill with the records of a backup. If that is damaged or has no end, there is no database.
+func Restore(ctx context.Context, c Config, backup io.Reader) (records int, err error) {
+	in := json.NewDecoder(bufio.NewReader(backup))
+	err = Fill(ctx, c, func(yield func(store.Record) error) error {
+		for {
+			var l line
+			err := in.Decode(&l)
+			switch {
+			case errors.Is(err, io.EOF):
+				return errors.New("the backup has no end")
+			case err != nil:
+				return fmt.Errorf("the backup is damaged after %d records: %w", records, err)
+			case l.Records != nil && *l.Records == records:
+				return nil
+			case l.Kind == "" || l.ID == "" || l.Value == nil:
+				return fmt.Errorf("the backup is damaged after %d records", records)
+			}
+			records++
+			if err := yield(store.Record{Kind: l.Kind, ID: l.ID, Value: l.Value}); err != nil {
+				return err
+			}
+		}
+	})
+	return records, err
+}

@@ -1,0 +1,102 @@
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// Create makes a database in a cluster that has none (else ErrExists), with some rows.
+func Create(ctx context.Context, c Config, rows ...zone.Row) error {
+	tx, err := store.Encode(zone.Changes{Puts: rows})
+	if err != nil {
+		return err
+	}
+	return Fill(ctx, c, func(yield func(store.Record) error) error {
+		for _, w := range tx.Writes {
+			if err := yield(store.Record{Kind: w.Kind, ID: w.ID, Value: w.Value}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Fill is Create with all records that a function visits. The database is there when all of them are: interrupted before that,
+// it can be called again.
+func Fill(ctx context.Context, c Config, records func(yield func(store.Record) error) error) error {
+	client, err := dial(c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	f := &filling{ctx: ctx, client: client, e: &Engine{config: c}}
+	if err := f.begin(); err != nil {
+		return err
+	}
+	if err := records(f.add); err != nil {
+		return err
+	}
+	if err := f.send(); err != nil {
+		return err
+	}
+	value, err := json.Marshal(meta{Format: format, ID: rand.Text()})
+	if err != nil {
+		return err
+	}
+	return f.do(clientv3.OpPut(c.metaKey(), string(value)))
+}
+
+type filling struct {
+	ctx    context.Context
+	client *clientv3.Client
+	e      *Engine
+	ops    []clientv3.Op
+	octets int
+}
+
+// begin takes away what an interrupted attempt has left.
+func (f *filling) begin() error {
+	return f.do(clientv3.OpDelete(f.e.config.records(), clientv3.WithPrefix()))
+}
+
+func (f *filling) add(r store.Record) error {
+	if f.octets+len(r.Value) > maxOctets || len(f.ops) == maxOps {
+		if err := f.send(); err != nil {
+			return err
+		}
+	}
+	f.octets += len(r.ID) + len(r.Value) + 64
+	f.ops = append(f.ops, clientv3.OpPut(f.e.recordKey(r.Kind, r.ID), seal(r.Value)))
+	return nil
+}
+
+func (f *filling) send() error {
+	ops := f.ops
+	f.ops, f.octets = nil, 0
+	if len(ops) == 0 {
+		return nil
+	}
+	return f.do(ops...)
+}
+
+// do writes if there is no database.
+func (f *filling) do(ops ...clientv3.Op) error {
+	ctx, cancel := context.WithTimeout(f.ctx, callTime)
+	defer cancel()
+	key := f.e.config.metaKey()
+	response, err := f.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(ops...).Commit()
+	switch {
+	case err != nil:
+		return fmt.Errorf("etcd: %w", err)
+	case !response.Succeeded:
+		return fmt.Errorf("etcd under %s: %w", f.e.config.Prefix, ErrExists)
+	}
+	return nil
+}

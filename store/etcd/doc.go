@@ -1,0 +1,16 @@
+// Package etcd keeps records in an etcd cluster, so that several nodes share them. What makes that hard is left to etcd: quorum
+// commits, one order of all commits, watches without gaps, leases.
+//
+//	PREFIX/meta               format and id of the database, written once
+//	PREFIX/record/KIND/ID     a record: one octet of format, then the value
+//	PREFIX/writer/NODE        the number of the last transaction of a node
+//	PREFIX/leader             who leads, under its lease
+//
+// The revision of a commit, and of a record, is etcd's revision. So a precondition of a transaction is one of etcd's, nodes that
+// write different records do not wait for each other, and all that a commit writes arrives as the events of one revision.
+//
+// When a call fails, etcd may have committed all the same, or may do it later. That is why each transaction also changes a key that
+// the node has for itself from one number to the next. A node that does not know looks at that key, and in the same transaction
+// changes it to something else: either it finds the number that the lost transaction has written, or that one can no longer
+// be committed.
+package etcd

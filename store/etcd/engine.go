@@ -1,0 +1,176 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// Engine implements [store.Engine].
+type Engine struct {
+	config   Config
+	client   *clientv3.Client
+	requests chan request
+	ctx      context.Context // ends at Close
+	close    context.CancelFunc
+	ended    chan struct{} // closed when the writer has ended
+	terms    sync.WaitGroup
+	away     atomic.Bool // etcd did not answer the last call of the writer
+}
+
+// Open opens the database in a cluster that can be reached. The errors wrap those of this package.
+func Open(ctx context.Context, c Config) (*Engine, error) {
+	client, err := dial(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMeta(ctx, client, c); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	e := &Engine{config: c, client: client, requests: make(chan request, maxWaiting), ended: make(chan struct{})}
+	e.ctx, e.close = context.WithCancel(context.Background())
+	w := &writer{e: e}
+	go w.run()
+	return e, nil
+}
+
+// pageSize is how many records a load asks for at a time.
+const pageSize = 2000
+
+// Load implements store.Engine.
+func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
+	from, end := e.config.records(), clientv3.GetPrefixRangeEnd(e.config.records())
+	for {
+		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize)}
+		if revision != 0 {
+			options = append(options, clientv3.WithRev(int64(revision)), clientv3.WithSerializable()) // any member has it by then, or says so
+		}
+		page, err := e.page(ctx, from, options)
+		if err != nil {
+			return 0, fmt.Errorf("etcd: load %s: %w", from, err)
+		}
+		if revision == 0 {
+			revision = uint64(page.Header.Revision)
+		}
+		for _, kv := range page.Kvs {
+			r, err := e.record(kv)
+			if err != nil {
+				return 0, err
+			}
+			if err := yield(r); err != nil {
+				return 0, err
+			}
+		}
+		if !page.More {
+			return revision, nil
+		}
+		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+	}
+}
+
+func (e *Engine) page(ctx context.Context, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	return e.client.Get(ctx, from, options...)
+}
+
+func (e *Engine) recordKey(kind zone.Kind, id string) string {
+	return e.config.records() + string(kind) + "/" + id
+}
+
+// identify is the inverse of recordKey. Kinds have no slash, ids may.
+func (e *Engine) identify(key []byte) (kind zone.Kind, id string, err error) {
+	k, id, found := strings.Cut(strings.TrimPrefix(string(key), e.config.records()), "/")
+	if !found || k == "" || id == "" {
+		return "", "", fmt.Errorf("etcd has a key %q that is no record's", key)
+	}
+	return zone.Kind(k), id, nil
+}
+
+func (e *Engine) record(kv *mvccpb.KeyValue) (store.Record, error) {
+	kind, id, err := e.identify(kv.Key)
+	if err != nil {
+		return store.Record{}, err
+	}
+	if len(kv.Value) == 0 || kv.Value[0] != recordFormat {
+		return store.Record{}, fmt.Errorf("%w: record %q of kind %q", ErrFormat, id, kind)
+	}
+	return store.Record{Kind: kind, ID: id, Revision: uint64(kv.ModRevision), Value: kv.Value[1:]}, nil
+}
+
+func seal(value []byte) string { return string([]byte{recordFormat}) + string(value) }
+
+// Watch implements store.Engine. While etcd cannot be reached it waits.
+func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commit) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.ctx, cancel)()
+	for r := range e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithRev(int64(after)+1)) {
+		if r.CompactRevision != 0 {
+			return fmt.Errorf("after revision %d: etcd has no history before %d: %w", after, r.CompactRevision, store.ErrGap)
+		}
+		if err := r.Err(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("etcd: watch after revision %d: %w: %w", after, err, store.ErrGap)
+		}
+		commits, err := e.commits(r.Events)
+		if err != nil {
+			return err
+		}
+		for _, c := range commits {
+			if err := apply(c); err != nil {
+				return err
+			}
+			after = c.Revision
+		}
+	}
+	if e.ctx.Err() != nil {
+		return store.ErrClosed
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("etcd: the watch after revision %d has ended: %w", after, store.ErrGap)
+}
+
+// commits puts events together that were committed together: etcd tells them in order, and those of one revision at once.
+func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err error) {
+	for _, event := range events {
+		revision := uint64(event.Kv.ModRevision)
+		if len(all) == 0 || all[len(all)-1].Revision != revision {
+			all = append(all, store.Commit{Revision: revision})
+		}
+		w := store.Write{}
+		if event.Type == clientv3.EventTypeDelete {
+			w.Kind, w.ID, err = e.identify(event.Kv.Key)
+		} else {
+			var r store.Record
+			r, err = e.record(event.Kv)
+			w = store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value}
+		}
+		if err != nil {
+			return nil, err
+		}
+		last := &all[len(all)-1]
+		last.Writes = append(last.Writes, w)
+	}
+	return all, nil
+}
+
+// Close ends the writer and the connection.
+func (e *Engine) Close() error {
+	e.close()
+	<-e.ended
+	err := e.client.Close()
+	e.terms.Wait()
+	return err
+}

@@ -1,0 +1,289 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/store/enginetest"
+	"github.com/mxseal/mxseal/store/etcd"
+	"github.com/mxseal/mxseal/zone"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func config(c *Cluster, t *testing.T, node string) etcd.Config {
+	return etcd.Config{Endpoints: c.Endpoints(), Prefix: "/" + strings.ReplaceAll(t.Name(), " ", "-"), Node: node}
+}
+
+func create(t *testing.T, c *Cluster) {
+	t.Helper()
+	if err := etcd.Create(t.Context(), config(c, t, "")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, c *Cluster, node string) *etcd.Engine {
+	t.Helper()
+	e, err := etcd.Open(t.Context(), config(c, t, node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func put(id, value string, expect uint64) store.Tx {
+	return store.Tx{Writes: []store.Write{{Kind: zone.KindPool, ID: id, Value: []byte(value), Expect: expect}}}
+}
+
+func TestContract(t *testing.T) {
+	c := startCluster(t, 1)
+	enginetest.Contract(t, func(t *testing.T) store.Engine {
+		create(t, c)
+		return open(t, c, "a")
+	})
+}
+
+func TestNoDatabaseIsMadeByOpening(t *testing.T) {
+	c := startCluster(t, 1)
+	if _, err := etcd.Open(t.Context(), config(c, t, "a")); !errors.Is(err, etcd.ErrNoData) {
+		t.Errorf("got %v", err)
+	}
+	create(t, c)
+	if err := etcd.Create(t.Context(), config(c, t, "a")); !errors.Is(err, etcd.ErrExists) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is too large for etcd is refused with the setting that it does not fit, and the next commit works.
+func TestTooMuchForOneCommit(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	var many store.Tx
+	for i := range 200 {
+		many.Writes = append(many.Writes, put(fmt.Sprint(i), "x", 0).Writes...)
+	}
+	for setting, tx := range map[string]store.Tx{"--max-txn-ops": many, "--max-request-bytes": put("large", strings.Repeat("x", 3<<20), 0)} {
+		if _, err := e.Commit(t.Context(), tx); !errors.Is(err, etcd.ErrTooMany) || !strings.Contains(err.Error(), setting) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := e.Commit(t.Context(), put("small", "x", 0)); err != nil {
+		t.Error(err)
+	}
+	if all, _ := loadAt(t, e); len(all) != 1 {
+		t.Errorf("the engine has %v", all)
+	}
+}
+
+// A watcher that comes after a compaction is told so.
+func TestHistoryThatWasCompacted(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	first, err := e.Commit(t.Context(), put("a", "1", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := e.Commit(t.Context(), put("a", "2", first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Client().Compact(t.Context(), int64(second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Watch(t.Context(), first-1, func(store.Commit) error { t.Error("called"); return nil }); !errors.Is(err, store.ErrGap) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Two nodes lead one after the other, and what the first one wrote in its term is refused in the next.
+func TestTermsOfTwoNodes(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	a, b := open(t, c, "a"), open(t, c, "b")
+	ctx, resign := context.WithCancel(t.Context())
+	first, err := a.Lead(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan store.Term, 1)
+	go func() {
+		term, err := b.Lead(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		next <- term
+	}()
+	tx := put("x", "1", 0)
+	tx.Term = first.Token
+	if _, err := a.Commit(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-next:
+		t.Fatal("two lead")
+	default:
+	}
+	resign()
+	second := <-next
+	<-first.Ended
+	tx = put("y", "1", 0)
+	for _, e := range []*etcd.Engine{a, b} {
+		tx.Term = first.Token
+		if _, err := e.Commit(t.Context(), tx); !errors.Is(err, store.ErrDeposed) {
+			t.Errorf("got %v", err)
+		}
+	}
+	tx.Term = second.Token
+	if _, err := b.Commit(t.Context(), tx); err != nil {
+		t.Error(err)
+	}
+}
+
+// While members of a cluster are killed, stopped and started, clients of two nodes commit. Each commit that was said to be durable
+// is there, each that was said not to be written is not, and a watcher has seen exactly what is there.
+func TestNothingIsLostWhenMembersFail(t *testing.T) {
+	c := startCluster(t, 3)
+	create(t, c)
+	nodes := []*etcd.Engine{open(t, c, "a"), open(t, c, "b")}
+	_, start := loadAt(t, nodes[0])
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	durable, not, unknown := map[string]bool{}, map[string]bool{}, 0
+	stop := make(chan struct{})
+	for client := range 8 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id := fmt.Sprintf("%d-%d", client, i)
+				_, err := nodes[client%2].Commit(context.Background(), put(id, "v", 0))
+				mu.Lock()
+				switch {
+				case err == nil:
+					durable[id] = true
+				case errors.Is(err, store.ErrUnknown):
+					unknown++
+				default:
+					not[id] = true
+				}
+				mu.Unlock()
+				if err != nil {
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+		})
+	}
+	for i := range 6 {
+		m := c.Members[i%3]
+		if i%2 == 0 {
+			m.Kill()
+			time.Sleep(500 * time.Millisecond)
+			m.Run()
+		} else {
+			m.Signal(syscall.SIGSTOP)
+			time.Sleep(1500 * time.Millisecond)
+			m.Signal(syscall.SIGCONT)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	close(stop)
+	wg.Wait()
+	c.Wait()
+	all, end := loadAt(t, nodes[0])
+	for id := range durable {
+		if all[id] == "" {
+			t.Errorf("%s was acknowledged, and is lost", id)
+		}
+	}
+	for id := range not {
+		if all[id] != "" {
+			t.Errorf("%s was refused, and is there", id)
+		}
+	}
+	if unknown > 0 {
+		t.Errorf("of %d commits it was not known what became of them", unknown)
+	}
+	if len(durable) == 0 || len(all) != len(durable) {
+		t.Errorf("%d acknowledged, %d there", len(durable), len(all))
+	}
+	seen := map[string]bool{}
+	done := errors.New("done")
+	err := nodes[1].Watch(t.Context(), start, func(c store.Commit) error {
+		for _, w := range c.Writes {
+			seen[w.ID] = true
+		}
+		if c.Revision == end || len(seen) == len(all) {
+			return done
+		}
+		return nil
+	})
+	if !errors.Is(err, done) || len(seen) != len(all) {
+		t.Errorf("a watcher saw %d of %d, %v", len(seen), len(all), err)
+	}
+	t.Logf("%d acknowledged, %d refused", len(durable), len(not))
+}
+
+func loadAt(t *testing.T, e store.Engine) (all map[string]string, revision uint64) {
+	t.Helper()
+	all = map[string]string{}
+	revision, err := e.Load(t.Context(), func(r store.Record) error { all[r.ID] = string(r.Value); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all, revision
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	for i := range 300 {
+		if _, err := e.Commit(t.Context(), put(fmt.Sprintf("%03d", i), fmt.Sprintf(`{"n":%d}`, i), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var backup bytes.Buffer
+	if err := e.Backup(&backup); err != nil {
+		t.Fatal(err)
+	}
+	other := config(c, t, "a")
+	other.Prefix = "/restored"
+	for name, damaged := range map[string]string{"no end": backup.String()[:backup.Len()-14], "a line is missing": strings.SplitN(backup.String(), "\n", 2)[1], "nothing": ""} {
+		if _, err := etcd.Restore(t.Context(), other, strings.NewReader(damaged)); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+		if _, err := etcd.Open(t.Context(), other); !errors.Is(err, etcd.ErrNoData) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if n, err := etcd.Restore(t.Context(), other, &backup); err != nil || n != 300 {
+		t.Fatalf("%d records, %v", n, err)
+	}
+	restored, err := etcd.Open(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restored.Close()
+	before, _ := loadAt(t, e)
+	after, _ := loadAt(t, restored)
+	if !maps.Equal(before, after) {
+		t.Error("it has other records")
+	}
+}
