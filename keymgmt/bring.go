@@ -44,6 +44,17 @@ func (m *Manager) Add(ctx context.Context, apex zone.Name, dnskey string, place 
 	})
 }
 
+// brought counts the keys of other signers and the offline keys that wait; ZSKs that were made ahead are in the reserve too.
+func (p *plan) brought() int {
+	n := len(p.in.Chain.Goal.Foreign)
+	for _, id := range p.in.Chain.Goal.Reserve {
+		if k := p.find(id); k != nil && k.Place == PlaceOffline {
+			n++
+		}
+	}
+	return n
+}
+
 // addable checks a key that is brought.
 func (p *plan) addable(k *KeyRecord, place Place) error {
 	switch {
@@ -53,7 +64,7 @@ func (p *plan) addable(k *KeyRecord, place Place) error {
 		return refuse(zone.ErrInvalid, "dnskey", "must have the flags 257: a ZSK signs every answer and cannot be offline")
 	case k.Algorithm != p.in.Zone.Keys.Algorithm:
 		return refuse(zone.ErrInvalid, "dnskey", "is of algorithm %s, and the zone is signed with %s", k.Algorithm, p.in.Zone.Keys.Algorithm)
-	case len(p.in.Chain.Goal.Foreign)+len(p.in.Chain.Goal.Reserve) >= maxBrought:
+	case p.brought() >= maxBrought:
 		return refuse(zone.ErrConflict, "dnskey", "the zone has %d such keys already", maxBrought)
 	}
 	mine, revoked := tags(k.Flags, k.Algorithm, k.PublicKey)

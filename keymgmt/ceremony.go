@@ -162,7 +162,12 @@ func (m *Manager) ExportRequest(ctx context.Context, apex zone.Name, ahead time.
 		return nil, refuse(zone.ErrInvalid, "for", "must be %s to %s", minCeremony, maxCeremony)
 	}
 	// Also while the clock is not to be trusted: nothing that is served changes, and without signatures nothing could be.
-	err := m.apply(ctx, apex, func(p *plan) (*Step, error) { return p.reserve(ahead) })
+	err := m.apply(ctx, apex, func(p *plan) (*Step, error) {
+		if len(p.planner.foresee(p.in, p.now, ahead).Sets) == 0 {
+			return nil, errNothingToSign()
+		}
+		return p.reserve(ahead)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -172,9 +177,13 @@ func (m *Manager) ExportRequest(ctx context.Context, apex zone.Name, ahead time.
 	}
 	r := m.planner.foresee(in, m.o.Clock.Read().Wall.UTC(), ahead)
 	if len(r.Sets) == 0 {
-		return nil, refuse(zone.ErrConflict, "zone", "has no offline KSK, and none that waits to become its KSK: there is nothing to sign")
+		return nil, errNothingToSign()
 	}
 	return r, nil
+}
+
+func errNothingToSign() error {
+	return refuse(zone.ErrConflict, "zone", "has no offline KSK, and none that waits to become its KSK: there is nothing to sign")
 }
 
 // reserve plans the ZSKs that a time will need.

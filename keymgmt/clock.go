@@ -17,7 +17,7 @@ type Reading struct {
 	Synchronised bool
 }
 
-var errUnsynchronised = errors.New("the system says that its clock is not synchronised")
+var errUnsynchronised = errors.New("the system says that its clock is not synchronised (keys.clock: trusted is for clocks that are kept right from outside)")
 
 // stepTolerance is how far wall clock and monotonic clock may drift apart between two readings. A clock that is
 // disciplined is slewed by at most 0.05 %, 1.8 s an hour.

@@ -3,9 +3,11 @@ package keymgmt
 import (
 	"encoding/hex"
 	"errors"
-	"github.com/mxseal/mxseal/zone"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/zone"
 )
 
 // sourcesOf gives keys as variables of the environment.
@@ -45,7 +47,12 @@ func TestTheKeyEncryptionKeyIsReplaced(t *testing.T) {
 	}
 	b.store.chains = map[zone.Name]*Chain{b.apex: made.Chain}
 
-	if err := old.Reload(sourcesOf('b', 'a')); err != nil {
+	// Whoever forgets the earlier key goes on with it.
+	kek := old.KEK()
+	if err := b.manager.ReloadKEKs(sourcesOf('b')); !errors.Is(err, ErrKEK) || !strings.Contains(err.Error(), "keys.earlier_keks") || old.KEK() != kek {
+		t.Errorf("keys that open nothing: %v, %s", err, old.KEK())
+	}
+	if err := b.manager.ReloadKEKs(sourcesOf('b', 'a')); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.CheckToken(token, secret, now); err != nil {

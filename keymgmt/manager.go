@@ -178,15 +178,7 @@ func (m *Manager) destroy(step *Step, p *plan) {
 func (m *Manager) reseal(ctx context.Context) error {
 	sealed := 0
 	err := m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
-		var keys []*KeyRecord
-		var tokens []*Token
-		for z := range v.Zones {
-			keys = append(keys, v.Keys(z.Name)...)
-		}
-		for t := range v.Tokens {
-			tokens = append(tokens, t)
-		}
-		rows, err := m.o.Vault.Reseal(keys, tokens)
+		rows, err := resealed(v, m.o.Vault)
 		sealed = len(rows)
 		return zone.Changes{Puts: rows}, err
 	})
@@ -195,6 +187,36 @@ func (m *Manager) reseal(ctx context.Context) error {
 		m.o.Log.Info("everything is sealed under the present key-encryption key", "kek", m.o.Vault.KEK(), "rows", sealed)
 	}
 	return err
+}
+
+// resealed returns the rows that a vault has to seal anew. The error is about one that it cannot open.
+func resealed(view View, vault *Vault) ([]zone.Row, error) {
+	var keys []*KeyRecord
+	var tokens []*Token
+	for z := range view.Zones {
+		keys = append(keys, view.Keys(z.Name)...)
+	}
+	for t := range view.Tokens {
+		tokens = append(tokens, t)
+	}
+	return vault.Reseal(keys, tokens)
+}
+
+// ReloadKEKs replaces the key-encryption keys of the vault, or leaves it as it is: also when the new ones cannot open everything
+// that the earlier ones have sealed.
+func (m *Manager) ReloadKEKs(s Sources) error {
+	next, err := OpenVault(s)
+	if err != nil {
+		return err
+	}
+	if _, err := resealed(m.o.Store.View(), next); err != nil {
+		return fmt.Errorf("%w; the key that has sealed it must be in keys.earlier_keks", err)
+	}
+	if err := m.o.Vault.Reload(s); err != nil {
+		return err
+	}
+	m.Wake()
+	return nil
 }
 
 // retryAfter is the pause after a failure that was not ours, of a disk or of a token.

@@ -1,6 +1,7 @@
 package keymgmt
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -117,6 +118,12 @@ func (p *plan) status() Status {
 			}
 			ks.Since = later(ks.Since, r.since)
 		}
+		switch {
+		case !k.Retired.IsZero():
+			ks.Since = k.Retired
+		case ks.Since.IsZero():
+			ks.Since = k.Created
+		}
 		s.Keys = append(s.Keys, ks)
 	}
 	slices.SortFunc(s.Keys, func(a, b KeyStatus) int {
@@ -133,6 +140,9 @@ func (p *plan) status() Status {
 		case p.blocked != nil:
 			s.Because, s.Until = p.blocked.why, p.blocked.until
 		}
+	}
+	if n := unknownIn(p.in.Chain.DS); n > 0 { // above all else
+		s.Wanted = fmt.Sprintf("the parent to give up %d DS records of keys that the zone does not have; without another DS no validator accepts an answer", n)
 	}
 	return s
 }

@@ -184,7 +184,7 @@ func (im *importer) take(r api.ImportResult, line []byte) error {
 	case r.Problem != nil:
 		im.bad++
 		im.bar.clear()
-		_, err := fmt.Fprintf(im.out, "line %d, %s: %s\n", r.Line, r.ID, r.Problem.Detail)
+		_, err := fmt.Fprintf(im.out, "line %d, tenant %q: %s\n", r.Line, r.ID, r.Problem.Detail)
 		return err
 	}
 	return nil

@@ -48,8 +48,9 @@ func newRoot() *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Long = root.Short + `.
 
-serve, init, check-config and restore work on this machine, by a configuration file. All other commands call the admin
-API of a running server; they take its address from --server and a token from --token-file.
+serve, init, init-kek, check-config and restore work on this machine, by a configuration file, and so do key create-offline, key
+sign-request and token create --config. All other commands call the admin API of a running server; they take its address from
+--server and a token from --token-file.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.`
 	c := &clientFlags{}

@@ -54,13 +54,12 @@ func reloadKEKs(ctx context.Context, n *node, hangup <-chan os.Signal, load func
 		}
 		cfg, err := load()
 		if err == nil {
-			err = n.vault.Reload(kekSources(cfg.Keys, n.token))
+			err = n.keys.ReloadKEKs(kekSources(cfg.Keys, n.token))
 		}
 		if err != nil {
 			n.log.Error("the key-encryption keys stay as they were", "error", err)
 			continue
 		}
 		n.log.Info("the key-encryption keys were read again", "kek", n.vault.KEK())
-		n.keys.Wake()
 	}
 }
