@@ -30,6 +30,35 @@ func check(c *Config, report func(name, rule string)) {
 		checkKEK("keys.earlier_keks", kek, report)
 	}
 	checkPKCS11(c.Keys, report)
+	checkEtcd(c.Store, report)
+}
+
+func checkEtcd(s Store, report func(name, rule string)) {
+	e := s.Etcd
+	if s.Engine != "etcd" {
+		if len(e.Endpoints) > 0 {
+			report("store.etcd.endpoints", "must be absent: store.engine is "+s.Engine)
+		}
+		return
+	}
+	if len(e.Endpoints) == 0 {
+		report("store.etcd.endpoints", "must have at least one address: store.engine is etcd")
+	}
+	if !regexp.MustCompile(`^(/[^/]+)+$`).MatchString(e.Prefix) {
+		report("store.etcd.prefix", "must begin with a slash, have text after each, and not end with one")
+	}
+	if !regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`).MatchString(e.Node) {
+		report("store.etcd.node", "must be 1 to 64 letters, digits, dots and hyphens, and no other node's name")
+	}
+	switch {
+	case (e.Cert == "") != (e.Key == ""):
+		report("store.etcd.tls", "must have cert and key, or neither of them")
+	case e.Cert != "" && e.CA == "":
+		report("store.etcd.tls.ca", "must be given: store.etcd.tls.cert is")
+	}
+	if (e.User == "") != (e.PasswordFile == "") {
+		report("store.etcd.password_file", "must be given with store.etcd.user, and only then")
+	}
 }
 
 func checkDNS(d DNS, report func(name, rule string)) {

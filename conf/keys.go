@@ -80,8 +80,34 @@ its token; api.tls.cert is needed too. Empty: the token is enough.`,
 		doc: `Address, with port, of /metrics, /healthz and /readyz. There is neither TLS nor a token: whoever reaches it reads the
 metrics. They never name tenants.`,
 	}, {
-		name: "store.engine", value: choice(&c.Store.Engine, options("bolt")), standard: "bolt",
-		doc: `What keeps the data: bolt, a file in data_dir, for one node.`,
+		name: "store.engine", value: choice(&c.Store.Engine, options("bolt", "etcd")), standard: "bolt",
+		doc: `What keeps the data: bolt, a file in data_dir, for one node; or etcd, a cluster that several nodes share.`,
+	}, {
+		name: "store.etcd.endpoints", value: words(&c.Store.Etcd.Endpoints), standard: "",
+		doc: `Addresses of the members of the etcd cluster, such as https://etcd1.example.:2379. Name all of them: when one is gone the others are
+asked.`,
+	}, {
+		name: "store.etcd.prefix", value: text(&c.Store.Etcd.Prefix), standard: "/mxseal",
+		doc: `What the keys in etcd begin with. Nodes with the same prefix are one cluster.`,
+	}, {
+		name: "store.etcd.node", value: text(&c.Store.Etcd.Node), standard: "",
+		doc: `Name of this node, which no other node of the cluster may have: 1 to 64 letters, digits, dots and hyphens.`,
+	}, {
+		name: "store.etcd.tls.ca", value: text(&c.Store.Etcd.CA), standard: "",
+		doc: `PEM file with the certificate authorities of etcd's members. Empty: no TLS; who reaches the network between can then change
+tenants.`,
+	}, {
+		name: "store.etcd.tls.cert", value: text(&c.Store.Etcd.Cert), standard: "",
+		doc: `PEM file with the client certificate for etcd; its name is the user there if etcd is told so (--client-cert-auth).`,
+	}, {
+		name: "store.etcd.tls.key", value: text(&c.Store.Etcd.Key), standard: "",
+		doc: `PEM file with the private key of the client certificate.`,
+	}, {
+		name: "store.etcd.user", value: text(&c.Store.Etcd.User), standard: "",
+		doc: `User of etcd, if that asks for a password.`,
+	}, {
+		name: "store.etcd.password_file", value: text(&c.Store.Etcd.PasswordFile), standard: "",
+		doc: `File with the password of store.etcd.user, which only its owner may read.`,
 	}, {
 		name: "keys.kek", value: text(&c.Keys.KEK), standard: "file:/etc/mxseal/kek",
 		doc: `Where the key-encryption key is: file:PATH, a file that only its owner may read; env:NAME, an environment

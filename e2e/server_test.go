@@ -34,6 +34,7 @@ type server struct {
 	dir  string
 	addr netip.Addr // of its DNS service, port 53
 	more []string   // further variables of its environment
+	args []string   // instead of those of the development mode
 }
 
 // startServer starts mxseal with an empty database.
@@ -54,7 +55,11 @@ func startServerIn(t testing.TB, dir string) *server {
 // launch starts the program on the server's directory and addresses, where it may have run before.
 func (s *server) launch(t testing.TB) {
 	t.Helper()
-	s.daemon = start(t, s.env(), binary, "serve", "--dev", "--data", s.dir)
+	args := s.args
+	if args == nil {
+		args = []string{"serve", "--dev", "--data", s.dir}
+	}
+	s.daemon = start(t, s.env(), binary, args...)
 	s.await(t, "is ready", func() error { return get(fmt.Sprintf("http://%s:9153/readyz", s.site.loopback())) })
 	var err error
 	s.Client, err = client.New(client.Config{Server: s.url(), Token: s.token(t), Timeout: patience})

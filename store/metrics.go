@@ -8,6 +8,7 @@ type Metrics struct {
 	commits   prometheus.Counter
 	retries   prometheus.Counter
 	failures  prometheus.Counter
+	reloads   prometheus.Counter
 	keyErrors prometheus.Counter
 	writable  prometheus.Gauge
 }
@@ -22,6 +23,8 @@ func NewMetrics() *Metrics {
 			Help: "Plans that had to be made again because the state had changed."}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_store_commit_failures_total",
 			Help: "Commits that failed for other reasons than a change of the state."}),
+		reloads: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_store_reloads_total",
+			Help: "Times that everything was loaded again, because commits could no longer be followed one by one."}),
 		writable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_store_writable",
 			Help: "1 while changes are accepted; 0 after the engine has failed, until a restart. Answers go on from the last state."}),
 		keyErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_store_keyset_errors_total",
@@ -31,5 +34,5 @@ func NewMetrics() *Metrics {
 
 // Collectors returns all metrics for registration.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.revision, m.commits, m.retries, m.failures, m.keyErrors, m.writable}
+	return []prometheus.Collector{m.revision, m.commits, m.retries, m.failures, m.reloads, m.keyErrors, m.writable}
 }

@@ -48,22 +48,31 @@ type Store struct {
 // engine from then on; if Start fails, the caller still does.
 func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
 	s := &Store{o: o, engine: e, epochs: epoch.New(), done: make(chan struct{}), turn: make(chan struct{}, 1), arrived: make(chan struct{})}
-	l := newLoader(o.Open)
-	revision, err := e.Load(ctx, l.add)
+	w, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.state.Store(w.last)
+	o.Metrics.revision.Set(float64(w.last.revision))
+	o.Metrics.writable.Set(1)
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go s.follow(ctx, w)
+	return s, nil
+}
+
+// load reads everything.
+func (s *Store) load(ctx context.Context) (*writer, error) {
+	l := newLoader(s.o.Open)
+	revision, err := s.engine.Load(ctx, l.add)
 	if err != nil {
 		l.stop()
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	first, err := l.finish(revision)
+	state, err := l.finish(revision)
 	if err != nil {
 		return nil, err
 	}
-	s.state.Store(first)
-	o.Metrics.revision.Set(float64(revision))
-	o.Metrics.writable.Set(1)
-	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	go s.follow(ctx, newWriter(l.db, first, o))
-	return s, nil
+	return newWriter(l.db, state, s.o), nil
 }
 
 // State returns the newest state.
@@ -86,20 +95,13 @@ func (s *Store) Err() error {
 // follow owns w: what the feed brings, it makes the state.
 func (s *Store) follow(ctx context.Context, w *writer) {
 	defer close(s.done)
-	err := s.engine.Watch(ctx, s.State().Revision(), func(c Commit) error {
-		state, zones, hosts, err := w.apply(c)
-		if err != nil {
-			return fmt.Errorf("apply revision %d: %w", c.Revision, err)
+	err := s.watch(ctx, w)
+	for errors.Is(err, ErrGap) && ctx.Err() == nil {
+		s.o.Log.Warn("the feed has a gap; everything is loaded again", "revision", s.State().Revision(), "error", err)
+		if w, err = s.reload(ctx); err == nil {
+			err = s.watch(ctx, w)
 		}
-		s.state.Store(state) // before the epochs: see there
-		s.epochs.Raise(state.revision, zones, hosts)
-		s.o.Metrics.revision.Set(float64(state.revision))
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		close(s.arrived)
-		s.arrived = make(chan struct{})
-		return nil
-	})
+	}
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -110,11 +112,66 @@ func (s *Store) follow(ctx context.Context, w *writer) {
 	s.err = err
 }
 
+// watch applies commits until there are none any more.
+func (s *Store) watch(ctx context.Context, w *writer) error {
+	return s.engine.Watch(ctx, w.last.revision, func(c Commit) error {
+		state, zones, hosts, err := w.apply(c)
+		if err != nil {
+			return fmt.Errorf("apply revision %d: %w", c.Revision, err)
+		}
+		s.publish(state, zones, hosts)
+		return nil
+	})
+}
+
+// publish makes a state the newest one.
+func (s *Store) publish(state *State, zones []zone.Name, hosts []*zone.Host) {
+	s.state.Store(state) // before the epochs: see there
+	s.epochs.Raise(state.revision, zones, hosts)
+	s.o.Metrics.revision.Set(float64(state.revision))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.arrived)
+	s.arrived = make(chan struct{})
+}
+
+// reloadPause is between attempts to load again.
+const reloadPause = time.Second
+
+// reload replaces the state by what the engine has, as soon as it has an answer. Until then answers go on from the last one.
+func (s *Store) reload(ctx context.Context) (*writer, error) {
+	s.o.Metrics.reloads.Inc()
+	for {
+		w, err := s.load(ctx)
+		if err == nil {
+			var zones []zone.Name
+			for _, state := range []*State{s.State(), w.last} {
+				for _, z := range state.sorted {
+					zones = append(zones, z.Name)
+				}
+			}
+			s.publish(w.last, zones, nil)
+			return w, nil
+		}
+		s.o.Log.Warn("the state cannot be loaded again yet", "error", err)
+		select {
+		case <-time.After(reloadPause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // Update runs plan on the newest state and commits what it returns. When it returns without error, the commit is durable
 // and State has it. If what the plan relied on has changed meanwhile, the plan is made again; in the end the error is
 // zone.ErrRetry. Errors of plan are returned as they are. Empty changes are not committed. A plan must not wait for another
 // update.
 func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, error)) (revision uint64, err error) {
+	return s.UpdateInTerm(ctx, 0, plan)
+}
+
+// UpdateInTerm is Update that commits nothing once the term of a leader is over: the error is ErrDeposed then.
+func (s *Store) UpdateInTerm(ctx context.Context, term uint64, plan func(*State) (zone.Changes, error)) (revision uint64, err error) {
 	var mine bool
 	defer func() {
 		if mine {
@@ -133,7 +190,7 @@ func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, err
 		if changes.IsEmpty() {
 			return state.Revision(), nil
 		}
-		revision, err := s.commit(ctx, state, changes)
+		revision, err := s.commit(ctx, state, changes, term)
 		if !errors.Is(err, zone.ErrRetry) {
 			return revision, err
 		}
@@ -193,7 +250,7 @@ func (s *Store) newerThan(ctx context.Context, old *State) error {
 }
 
 // commit does what can fail, then the durable write, then waits for it to come back.
-func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes) (uint64, error) {
+func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes, term uint64) (uint64, error) {
 	tx, err := Encode(changes)
 	if err != nil {
 		return 0, err
@@ -201,6 +258,7 @@ func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes) 
 	if err := checkKeys(state, changes, s.o.Open); err != nil {
 		return 0, err
 	}
+	tx.Term = term
 	revision, err := s.engine.Commit(ctx, tx)
 	if err != nil {
 		if !errors.Is(err, zone.ErrRetry) {

@@ -27,7 +27,6 @@ import (
 	"github.com/mxseal/mxseal/server"
 	"github.com/mxseal/mxseal/signer"
 	"github.com/mxseal/mxseal/store"
-	"github.com/mxseal/mxseal/store/bolt"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -44,22 +43,25 @@ type node struct {
 	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
 	store    *store.Store                // the same, for run
 	keys     *keymgmt.Manager            // set with store
+	leading  prometheus.Gauge
+	term     atomic.Uint64 // in which this node leads; 0: it does not
 	metrics  net.Listener
 	api      net.Listener
 	admin    *http.Server // of the API; without a handler until the state is loaded
 }
 
 // build opens what can fail for reasons outside of the program: key-encryption key, database, sockets.
-func build(cfg conf.Config, log *slog.Logger) (*node, error) {
-	n := &node{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
-	if err := n.open(); err != nil {
+func build(ctx context.Context, cfg conf.Config, log *slog.Logger) (*node, error) {
+	n := &node{cfg: cfg, log: log, registry: prometheus.NewRegistry(), leading: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mxseal_node_leading", Help: "1 while this node leads: it alone rolls the keys."})}
+	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
-	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(), n.leading)
 	return n, nil
 }
 
-func (n *node) open() (err error) {
+func (n *node) open(ctx context.Context) (err error) {
 	if n.token, err = openToken(n.cfg.Keys); err != nil {
 		return err
 	}
@@ -69,11 +71,9 @@ func (n *node) open() (err error) {
 	if n.tsig, err = parent.ReadTSIG(n.cfg.Keys.TSIGFile); err != nil {
 		return err
 	}
-	engine, err := bolt.Open(n.cfg.DataDir)
-	if err != nil {
+	if n.engine, err = openEngine(ctx, n.cfg); err != nil {
 		return err
 	}
-	n.engine = engine
 	if n.dns, err = n.newDNS(); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 			return err
 		}
 		n.admin.Handler = handler
-		g.Go(func() error { return n.keys.Run(ctx) })
+		g.Go(func() error { return n.lead(ctx) })
 		g.Go(func() error { return serveHTTP(ctx, n.api, n.admin) })
 		n.log.Info("serving", "version", version(), "dns", n.dns.Addrs(), "api", n.api.Addr().String(), "metrics", n.metrics.Addr().String(),
 			"revision", n.store.State().Revision())
@@ -174,10 +174,53 @@ func (n *node) load(ctx context.Context) error {
 	km := keymgmt.NewMetrics()
 	n.registry.MustRegister(km.Collectors()...)
 	clock := newSystemClock(n.cfg.Keys.TrustClock)
-	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km})
-	n.keys.CatchUp(ctx, clock.Read())
+	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s, &n.term}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km})
+	if !isEtcd(n.cfg) { // who is alone leads at once, and makes the steps that were due before it answers
+		term, err := n.engine.Lead(ctx)
+		if err != nil {
+			return err
+		}
+		n.term.Store(term.Token)
+		n.keys.CatchUp(ctx, clock.Read())
+	}
 	n.state.Store(s)
 	go debug.FreeOSMemory() // what was read and decoded is half of the memory by now, and will not be needed again
+	return nil
+}
+
+// leadPause is between attempts to lead, when the engine cannot say who does.
+const leadPause = time.Second
+
+// lead rolls keys whenever this node leads, until ctx is done.
+func (n *node) lead(ctx context.Context) error {
+	for ctx.Err() == nil {
+		term, err := n.engine.Lead(ctx)
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(leadPause):
+			}
+			continue
+		}
+		n.term.Store(term.Token)
+		n.leading.Set(1)
+		n.log.Info("this node leads: it rolls the keys", "term", term.Token)
+		reign, end := context.WithCancel(ctx)
+		go func() {
+			defer end()
+			select {
+			case <-term.Ended:
+			case <-reign.Done():
+			}
+		}()
+		err = n.keys.Run(reign)
+		end()
+		n.leading.Set(0)
+		if err != nil {
+			return err
+		}
+		n.term.Store(0)
+	}
 	return nil
 }
 
@@ -248,12 +291,24 @@ func (s apiStore) Update(ctx context.Context, plan func(api.State) (zone.Changes
 	return s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
 }
 
-// keyStore lets the key manager see the store through the interface that it declares.
-type keyStore struct{ store *store.Store }
+// keyStore lets the key manager see the store through the interface that it declares. It writes only in a term.
+type keyStore struct {
+	store *store.Store
+	term  *atomic.Uint64
+}
+
+// errFollows says why a node that does not lead changes no keys.
+func errFollows() error {
+	return &zone.RefusedError{Kind: zone.ErrUnavailable, FieldError: zone.FieldError{Field: "keys", Rule: "are changed by the node that leads the cluster, and this one does not"}}
+}
 
 func (s keyStore) View() keymgmt.View { return s.store.State() }
 func (s keyStore) Update(ctx context.Context, plan func(keymgmt.View) (zone.Changes, error)) error {
-	_, err := s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
+	term := s.term.Load()
+	if term == 0 {
+		return errFollows()
+	}
+	_, err := s.store.UpdateInTerm(ctx, term, func(st *store.State) (zone.Changes, error) { return plan(st) })
 	return err
 }
 

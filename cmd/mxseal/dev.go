@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -30,12 +31,15 @@ const (
 func serveDev(cmd *cobra.Command, cfg conf.Config, log *slog.Logger) error {
 	cfg.Keys.TrustClock = true
 	cfg.DNS.Listen = slices.DeleteFunc(cfg.DNS.Listen, func(a netip.AddrPort) bool { return a.Addr().Is6() && !hasIPv6(log) })
+	if isEtcd(cfg) {
+		return errors.New("store.engine: must be bolt in the development mode")
+	}
 	if !bolt.Exists(cfg.DataDir) {
-		if _, err := initialize(cfg, time.Now()); err != nil {
+		if _, err := initialize(cmd.Context(), cfg, time.Now()); err != nil {
 			return err
 		}
 	}
-	n, err := build(cfg, log)
+	n, err := build(cmd.Context(), cfg, log)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/mxseal/mxseal/conf"
 	"github.com/mxseal/mxseal/keymgmt"
-	"github.com/mxseal/mxseal/store/bolt"
 )
 
 // tokenFile is where the first admin token is put, in the data directory.
@@ -25,12 +26,12 @@ func initCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		token, err := initialize(cfg, time.Now())
+		token, err := initialize(cmd.Context(), cfg, time.Now())
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "Created the database in %s.\nThe key-encryption key is %s: keep a copy, apart from the backups.\nThe first admin token is in %s.\n",
-			cfg.DataDir, cfg.Keys.KEK, token)
+			place(cfg), cfg.Keys.KEK, token)
 		return err
 	})
 	f.register(cmd)
@@ -59,12 +60,12 @@ new one in keys.kek and the one before in keys.earlier_keks, create it with this
 
 // initialize makes a database that has nothing but one admin token, and returns the file with the token. It
 // refuses if there is a database. The database comes last: interrupted before that, it can be called again.
-func initialize(cfg conf.Config, now time.Time) (file string, err error) {
+func initialize(ctx context.Context, cfg conf.Config, now time.Time) (file string, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return "", err
 	}
-	if bolt.Exists(cfg.DataDir) {
-		return "", fmt.Errorf("%s has a database already; nothing was changed", cfg.DataDir) // nor a key or token made
+	if exists, err := existsEngine(ctx, cfg); err != nil || exists {
+		return "", cmp.Or(err, fmt.Errorf("%s has a database already; nothing was changed", place(cfg))) // nor a key or token made
 	}
 	if err := createKEK(cfg.Keys); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
@@ -81,7 +82,7 @@ func initialize(cfg conf.Config, now time.Time) (file string, err error) {
 	if err := writeSecret(file, secret+"\n"); err != nil {
 		return "", err
 	}
-	return file, bolt.Create(cfg.DataDir, token)
+	return file, createEngine(ctx, cfg, token)
 }
 
 // writeSecret writes a file that only its owner can read, replacing what an interrupted attempt has left.

@@ -25,7 +25,7 @@ func serveCommand() *cobra.Command {
 		}
 		hangup := make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP) // from now on: a habitual reload must not take DNS down
-		n, err := build(cfg, log)
+		n, err := build(cmd.Context(), cfg, log)
 		if err != nil {
 			return fmt.Errorf("start: %w", err)
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/mxseal/mxseal/api/client"
 	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/store"
-	"github.com/mxseal/mxseal/store/bolt"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -82,7 +81,7 @@ func createLocally(cmd *cobra.Command, f *configFlags, spec api.TokenSpec, lifet
 	if err != nil {
 		return err
 	}
-	engine, err := bolt.Open(cfg.DataDir)
+	engine, err := openEngine(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,20 @@ func (c Config) records() string   { return c.Prefix + "/record/" }
 func (c Config) leaderKey() string { return c.Prefix + "/leader" }
 func (c Config) writerKey() string { return c.Prefix + "/writer/" + c.Node }
 
+// Exists reports whether there is a database.
+func Exists(ctx context.Context, c Config) (bool, error) {
+	client, err := dial(c)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	err = checkMeta(ctx, client, c)
+	if errors.Is(err, ErrNoData) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // checkMeta makes sure that there is a database, and that this version can work with it.
 func checkMeta(ctx context.Context, client *clientv3.Client, c Config) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)

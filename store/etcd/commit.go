@@ -41,7 +41,7 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 		return 0, err
 	}
 	if e.away.Load() {
-		return 0, fmt.Errorf("etcd does not answer: %w", zone.ErrUnavailable)
+		return 0, errAway
 	}
 	answer := make(chan reply, 1)
 	select {
@@ -64,11 +64,15 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	}
 }
 
+// errAway is the error of what is not even tried while etcd does not answer.
+var errAway = fmt.Errorf("etcd does not answer: %w", zone.ErrUnavailable)
+
 // writer is the one that writes for a node: transactions that wait share one of etcd's. While etcd is busy the next ones gather.
 type writer struct {
-	e      *Engine
-	series string // no two are the same
-	number int    // of the last transaction in the series; the key of the writer has both. 0: it has something else
+	e       *Engine
+	series  string    // no two are the same
+	number  int       // of the last transaction in the series; the key of the writer has both. 0: it has something else
+	waiting []request // in the order in which they came
 }
 
 // mark is the value of the writer's key when the transaction of a number is the last one.
@@ -76,39 +80,47 @@ func (w *writer) mark(number int) string { return w.series + " " + strconv.Itoa(
 
 func (w *writer) run() {
 	defer close(w.e.ended)
-	var left []request // did not fit
 	for {
-		if len(left) == 0 {
+		if len(w.waiting) == 0 {
 			select {
 			case r := <-w.e.requests:
-				left = append(left, r)
+				w.waiting = append(w.waiting, r)
 			case <-w.e.ctx.Done():
 				return
 			}
 		}
-		for len(left) < maxWaiting {
-			select {
-			case r := <-w.e.requests:
-				left = append(left, r)
-				continue
-			default:
-			}
-			break
-		}
+		w.collect()
 		var b *batch
-		b, left = w.e.gather(left)
+		b, w.waiting = w.e.gather(w.waiting)
 		w.commit(b)
-		for i, r := range b.requests {
-			r.reply <- b.replies[i]
+	}
+}
+
+// collect takes up what has come.
+func (w *writer) collect() {
+	for len(w.waiting) < maxWaiting {
+		select {
+		case r := <-w.e.requests:
+			w.waiting = append(w.waiting, r)
+		default:
+			return
 		}
 	}
+}
+
+// refuse answers all that wait, while etcd does not.
+func (w *writer) refuse() {
+	w.collect()
+	for _, r := range w.waiting {
+		r.reply <- reply{err: errAway}
+	}
+	w.waiting = nil
 }
 
 // batch is transactions on their way, none of which depends on what another one writes.
 type batch struct {
 	requests []request
-	replies  []reply
-	done     []bool
+	done     []bool // answered
 	octets   int
 	ops      int
 	written  map[string]bool // keys
@@ -123,7 +135,7 @@ func (e *Engine) gather(waiting []request) (b *batch, left []request) {
 			left = append(left, r)
 		}
 	}
-	b.replies, b.done = make([]reply, len(b.requests)), make([]bool, len(b.requests))
+	b.done = make([]bool, len(b.requests))
 	return b, left
 }
 
@@ -171,7 +183,7 @@ func (e *Engine) expectations(tx store.Tx) map[string]int64 {
 	return keys
 }
 
-// commit fills in the replies.
+// commit answers all of a batch.
 func (w *writer) commit(b *batch) {
 	for !b.complete() {
 		if err := w.prepare(); err != nil {
@@ -198,10 +210,16 @@ func (b *batch) complete() bool {
 
 // finish answers all that are not answered yet.
 func (b *batch) finish(revision uint64, err error) {
-	for i := range b.replies {
-		if !b.done[i] {
-			b.done[i], b.replies[i] = true, reply{revision, err}
-		}
+	for i := range b.requests {
+		b.answer(i, reply{revision, err})
+	}
+}
+
+// answer answers one, if it is not answered yet.
+func (b *batch) answer(i int, r reply) {
+	if !b.done[i] {
+		b.done[i] = true
+		b.requests[i].reply <- r
 	}
 }
 
@@ -245,7 +263,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 	case refused(err):
 		return 0, tooMuch(err)
 	case err != nil:
-		return w.resolve(next, err)
+		return w.resolve(b, next, err)
 	case response.Succeeded:
 		w.number = next
 		w.e.away.Store(false)
@@ -298,8 +316,8 @@ func (w *writer) judge(b *batch, response *clientv3.TxnResponse) error {
 	}
 	for i, r := range b.requests {
 		for key, want := range w.e.expectations(r.tx) {
-			if !b.done[i] && have[key] != want {
-				b.done[i], b.replies[i].err = true, w.unmet(key, want, have[key])
+			if have[key] != want {
+				b.answer(i, reply{err: w.unmet(key, want, have[key])})
 			}
 		}
 	}
@@ -331,11 +349,16 @@ func (w *writer) prepare() error {
 	return nil
 }
 
+// patience is how long a caller waits to hear what became of a commit before it is told that this is not known.
+const patience = 2 * callTime
+
 // resolve finds out what became of the transaction of a number. It goes on until it is known: the next one could not be judged
 // otherwise.
-func (w *writer) resolve(number int, cause error) (revision uint64, err error) {
+func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, err error) {
 	w.e.away.Store(true)
 	other := &writer{e: w.e, series: rand.Text(), number: 1}
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		revision, err := w.settle(number, other)
 		switch {
@@ -347,8 +370,12 @@ func (w *writer) resolve(number int, cause error) (revision uint64, err error) {
 		case errors.Is(err, store.ErrUnknown):
 			w.number = 0
 		default:
+			w.refuse()
 			select {
 			case <-time.After(pause):
+				continue
+			case <-late.C:
+				b.finish(0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause))
 				continue
 			case <-w.e.ctx.Done():
 				return 0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause)

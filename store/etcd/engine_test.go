@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 
 	"github.com/mxseal/mxseal/store"
@@ -285,5 +286,54 @@ func TestBackupAndRestore(t *testing.T) {
 	after, _ := loadAt(t, restored)
 	if !maps.Equal(before, after) {
 		t.Error("it has other records")
+	}
+}
+
+// A user who may read and write what is under the prefix, and nothing else, is enough for a node.
+func TestUserOfEtcd(t *testing.T) {
+	c := startCluster(t, 1)
+	admin := c.Client()
+	node := config(c, t, "a")
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(admin.RoleAdd(t.Context(), "node"))
+	must(admin.RoleGrantPermission(t.Context(), "node", node.Prefix+"/", node.Prefix+"0", clientv3.PermissionType(clientv3.PermReadWrite)))
+	must(admin.UserAdd(t.Context(), "node", "secret"))
+	must(admin.UserGrantRole(t.Context(), "node", "node"))
+	must(admin.UserAdd(t.Context(), "root", "other"))
+	must(admin.UserGrantRole(t.Context(), "root", "root"))
+	must(admin.AuthEnable(t.Context()))
+	if err := etcd.Create(t.Context(), node); err == nil {
+		t.Error("a database was made without a password")
+	}
+	node.User, node.Password = "node", "secret"
+	if err := etcd.Create(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	e, err := etcd.Open(t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	term, err := e.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := put("a", "1", 0)
+	tx.Term = term.Token
+	if _, err := e.Commit(t.Context(), tx); err != nil {
+		t.Error(err)
+	}
+	if all, _ := loadAt(t, e); len(all) != 1 {
+		t.Errorf("it has %v", all)
+	}
+	elsewhere := node
+	elsewhere.Prefix = "/elsewhere"
+	if err := etcd.Create(t.Context(), elsewhere); err == nil {
+		t.Error("a database was made where the user may not write")
 	}
 }

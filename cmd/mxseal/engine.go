@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/mxseal/mxseal/conf"
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/store/bolt"
+	"github.com/mxseal/mxseal/store/etcd"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// isEtcd says which of the two engines a configuration names.
+func isEtcd(cfg conf.Config) bool { return cfg.Store.Engine == "etcd" }
+
+// place is where the database is, for people.
+func place(cfg conf.Config) string {
+	if isEtcd(cfg) {
+		return "etcd under " + cfg.Store.Etcd.Prefix
+	}
+	return cfg.DataDir
+}
+
+// openEngine opens the database of a configuration.
+func openEngine(ctx context.Context, cfg conf.Config) (store.Engine, error) {
+	if !isEtcd(cfg) {
+		return engineOr(bolt.Open(cfg.DataDir))
+	}
+	c, err := etcdConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return engineOr(etcd.Open(ctx, c))
+}
+
+// engineOr is no engine at all, and not a nil one, with an error.
+func engineOr[E store.Engine](e E, err error) (store.Engine, error) {
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// existsEngine reports whether there is a database.
+func existsEngine(ctx context.Context, cfg conf.Config) (bool, error) {
+	if !isEtcd(cfg) {
+		return bolt.Exists(cfg.DataDir), nil
+	}
+	c, err := etcdConfig(cfg)
+	if err != nil {
+		return false, err
+	}
+	return etcd.Exists(ctx, c)
+}
+
+// createEngine makes a database with some rows.
+func createEngine(ctx context.Context, cfg conf.Config, rows ...zone.Row) error {
+	if !isEtcd(cfg) {
+		return bolt.Create(cfg.DataDir, rows...)
+	}
+	c, err := etcdConfig(cfg)
+	if err != nil {
+		return err
+	}
+	return etcd.Create(ctx, c, rows...)
+}
+
+// restoreEngine brings a backup of the same engine back, and says what of it.
+func restoreEngine(ctx context.Context, cfg conf.Config, in io.Reader) (what string, err error) {
+	if !isEtcd(cfg) {
+		revision, err := bolt.Restore(cfg.DataDir, in)
+		return fmt.Sprintf("revision %d into %s", revision, cfg.DataDir), err
+	}
+	c, err := etcdConfig(cfg)
+	if err != nil {
+		return "", err
+	}
+	n, err := etcd.Restore(ctx, c, in)
+	return fmt.Sprintf("%d records into etcd under %s", n, c.Prefix), err
+}
+
+func etcdConfig(cfg conf.Config) (etcd.Config, error) {
+	e := cfg.Store.Etcd
+	c := etcd.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, Node: e.Node, CA: e.CA, Cert: e.Cert, Key: e.Key, User: e.User}
+	if e.PasswordFile == "" {
+		return c, nil
+	}
+	info, err := os.Stat(e.PasswordFile)
+	if err != nil {
+		return c, fmt.Errorf("store.etcd.password_file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return c, fmt.Errorf("store.etcd.password_file: %s has mode %04o: only its owner may read it", e.PasswordFile, info.Mode().Perm())
+	}
+	password, err := os.ReadFile(e.PasswordFile)
+	c.Password = strings.TrimSpace(string(password))
+	return c, err
+}

@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/api"
+	"github.com/mxseal/mxseal/internal/dnstest"
+)
+
+// etcd is a cluster of etcd.
+type etcd struct {
+	site    site
+	dir     string
+	members []*daemon
+}
+
+func (c *etcd) url(i, port int) string {
+	return fmt.Sprintf("http://127.53.%d.%d:%d", c.site, i+1, port)
+}
+
+func (c *etcd) urls(port int) (all []string) {
+	for i := range c.members {
+		all = append(all, c.url(i, port))
+	}
+	return all
+}
+
+func startEtcd(t testing.TB, members int) *etcd {
+	t.Helper()
+	c := &etcd{site: newSite(), dir: t.TempDir(), members: make([]*daemon, members)}
+	for i := range members {
+		c.run(t, i)
+	}
+	return c
+}
+
+// run starts a member, which may have run before.
+func (c *etcd) run(t testing.TB, i int) {
+	t.Helper()
+	var initial []string
+	for j, url := range c.urls(2380) {
+		initial = append(initial, fmt.Sprintf("m%d=%s", j, url))
+	}
+	c.members[i] = start(t, nil, program(t, "etcd"), "--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("m%d", i)),
+		"--listen-client-urls", c.url(i, 2379), "--advertise-client-urls", c.url(i, 2379),
+		"--listen-peer-urls", c.url(i, 2380), "--initial-advertise-peer-urls", c.url(i, 2380), "--initial-cluster", strings.Join(initial, ","),
+		"--heartbeat-interval", "50", "--election-timeout", "500")
+}
+
+// startNodes starts nodes that share a cluster.
+func startNodes(t testing.TB, c *etcd, n int) (nodes []*server) {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		at := newSite()
+		s := &server{site: at, dir: dir, addr: at.addr(53)}
+		config := write(t, dir, fmt.Sprintf("node%d.yaml", i), fmt.Sprintf("data_dir: %s\nkeys: {kek: \"file:%s/kek\", clock: trusted}\nlog: {format: text}\n"+
+			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s]}}\n", dir, dir, i, strings.Join(c.urls(2379), ", ")))
+		s.args = []string{"serve", "--config", config}
+		s.more = []string{fmt.Sprintf("MXSEAL_DNS_LISTEN=%s", dnsPort(s.addr))}
+		if i == 0 {
+			await(t, "mxseal init", func() error {
+				_, err := run(t, "env", "MXSEAL_DNS_LISTEN=127.0.0.1:53", binary, "init", "--config", config)
+				return err
+			})
+		}
+		s.launch(t)
+		nodes = append(nodes, s)
+	}
+	return nodes
+}
+
+// packet is the answer of a node, to the octet.
+func (s *server) packet(q dnstest.Query) ([]byte, error) {
+	conn, err := net.Dial("udp", dnsPort(s.addr))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	m := q.Message()
+	m.Id = 1
+	query, err := m.Pack()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(query); err != nil {
+		return nil, err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, 4096)
+	n, err := conn.Read(answer)
+	return answer[:n], err
+}
+
+// expectSame waits until all nodes give one answer, to the octet, in which the host exists.
+func expectSame(t testing.TB, nodes []*server, keys dnstest.Keys, host string) {
+	t.Helper()
+	for _, q := range []dnstest.Query{{Name: host, Type: dns.TypeA, DO: true}, {Name: "_25._tcp." + host, Type: dns.TypeTLSA, DO: true},
+		{Name: apex, Type: dns.TypeDNSKEY, DO: true}, {Name: "absent." + apex, Type: dns.TypeA, DO: true}} {
+		await(t, "all nodes answer alike about "+q.Name, func() error {
+			var first []byte
+			for i, s := range nodes {
+				if err := s.expectHost(keys, host); err != nil {
+					return err
+				}
+				p, err := s.packet(q)
+				if err != nil {
+					return err
+				}
+				if i == 0 {
+					first = p
+				} else if !bytes.Equal(p, first) {
+					return fmt.Errorf("node %d answers otherwise than node 0:\n%x\n%x", i, p, first)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// leader waits until one of the nodes leads.
+func leader(t testing.TB, nodes []*server) (led *server, others []*server) {
+	t.Helper()
+	await(t, "a node leads", func() error {
+		led, others = nil, nil
+		for _, s := range nodes {
+			if s.count(t, "mxseal_node_leading", "") == 1 {
+				led = s
+			} else {
+				others = append(others, s)
+			}
+		}
+		if led == nil || len(others) != len(nodes)-1 {
+			return fmt.Errorf("%d of %d nodes do not lead", len(others), len(nodes))
+		}
+		return nil
+	})
+	return led, others
+}
+
+// TestCluster: three nodes on three members of etcd. Each takes changes, all answer alike to the octet, also while nodes and members are
+// killed; one rolls the keys; what was acknowledged is there.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := startEtcd(t, 3)
+	nodes := startNodes(t, c, 3)
+	ctx, tenants := t.Context(), 0
+	must[*api.Pool](t)(nodes[0].PutPool(ctx, pool, examplePool("192.0.2.10", 1)))
+	must[*api.Zone](t)(nodes[0].PutZone(ctx, apex, api.ZoneSpec{Nameservers: []api.Nameserver{{Name: "ns1." + apex, Addresses: []string{"192.0.2.53"}}}}))
+	keys := nodes[0].keys(t, apex)
+	provision := func(s *server) string {
+		t.Helper()
+		tenants++
+		domain := fmt.Sprintf("c%d.example", tenants)
+		await(t, "a node takes a tenant", func() error {
+			_, err := s.PutTenant(ctx, fmt.Sprintf("c%d", tenants), api.TenantSpec{Pool: pool, Domains: []string{domain}})
+			return err
+		})
+		if err := s.expectHost(keys, hostOf(domain, apex)); err != nil {
+			t.Fatalf("the node that took it: %v", err)
+		}
+		return hostOf(domain, apex)
+	}
+	for range 3 {
+		for _, s := range nodes {
+			expectSame(t, nodes, keys, provision(s))
+		}
+	}
+
+	// The leader rolls, others refuse to; without it another one does.
+	led, others := leader(t, nodes)
+	if _, err := others[0].RollKey(ctx, apex, api.RollRequest{Role: "zsk"}); err == nil || !strings.Contains(err.Error(), "the node that leads") {
+		t.Errorf("a node that does not lead: %v", err)
+	}
+	led.kill()
+	expectSame(t, others, keys, provision(others[0]))
+	next, _ := leader(t, others)
+	must[*api.Rollover](t)(next.RollKey(ctx, apex, api.RollRequest{Role: "zsk"}))
+	led.launch(t)
+	keys = next.keys(t, apex)
+	expectSame(t, nodes, keys, provision(led))
+
+	// Without a majority of etcd all nodes answer, and take no changes; with it they go on.
+	for _, m := range c.members[:2] {
+		m.kill()
+	}
+	for _, s := range nodes {
+		if _, err := s.PutTenant(ctx, "lost", api.TenantSpec{Pool: pool, Domains: []string{"lost.example"}}); err == nil {
+			t.Error("a change was taken without a majority")
+		}
+	}
+	for i := range tenants {
+		for _, s := range nodes {
+			if err := s.expectHost(keys, hostOf(fmt.Sprintf("c%d.example", i+1), apex)); err != nil {
+				t.Errorf("without etcd: %v", err)
+			}
+		}
+	}
+	for i := range 2 {
+		c.run(t, i)
+	}
+	for _, s := range nodes {
+		expectSame(t, nodes, keys, provision(s))
+	}
+	for i := range tenants {
+		expectSame(t, nodes, keys, hostOf(fmt.Sprintf("c%d.example", i+1), apex))
+	}
+	for _, s := range nodes {
+		s.expectNoFailure(t)
+	}
+}
