@@ -157,6 +157,26 @@ func TestOneOwnerOneHost(t *testing.T) {
 	}
 }
 
+// When commits can no longer be followed everything is loaded again: who committed sees it, nothing that was remembered is
+// current, and changes go on.
+func TestAGapInTheFeed(t *testing.T) {
+	w := provisioned(t)
+	apex := zone.MustParseName("mx.test.")
+	mark := w.store.Mark(apex, "contoso-com")
+	w.engine.LoseNext()
+	w.must(putTenant("next", "", "next.com"))
+	if st := w.store.State(); st.Tenant("next") == nil || st.Tenant("acme") == nil || st.KeySet(apex) == nil {
+		t.Error("the state lacks something")
+	}
+	if mark.Current() {
+		t.Error("what was remembered before is still current")
+	}
+	w.must(putTenant("another", "", "another.com"))
+	if w.store.State().Tenant("another") == nil {
+		t.Error("the feed does not go on")
+	}
+}
+
 // A failed commit has been written, or has not. Either way nothing is published that was not acknowledged, and after a
 // restart the state is one of the two.
 func TestFailedCommits(t *testing.T) {

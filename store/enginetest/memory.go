@@ -39,6 +39,8 @@ type Memory struct {
 	failure error
 	closed  bool
 	term    uint64
+	lose    bool   // the next commit
+	oldest  uint64 // what is older cannot be replayed
 }
 
 // NewMemory makes an empty engine.
@@ -51,6 +53,13 @@ func (m *Memory) FailNext(f Failure) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = f
+}
+
+// LoseNext makes the next commit one that cannot be replayed: who watches has to load again.
+func (m *Memory) LoseNext() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lose = true
 }
 
 // Reopen returns an engine that has what this one has written, as after a restart.
@@ -125,6 +134,9 @@ func (m *Memory) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 		m.rows[id(w.Kind, w.ID)] = store.Record{Kind: w.Kind, ID: w.ID, Revision: revision, Value: w.Value}
 	}
 	m.log = append(m.log, store.Commit{Revision: revision, Writes: tx.Writes})
+	if m.lose {
+		m.lose, m.oldest = false, revision
+	}
 	if fail == Written {
 		m.failure = fmt.Errorf("%w: %w", store.ErrUnknown, ErrDisk)
 		m.wake()
@@ -143,11 +155,13 @@ func (m *Memory) wake() {
 func (m *Memory) Watch(ctx context.Context, after uint64, apply func(store.Commit) error) error {
 	for {
 		m.mu.Lock()
-		log, news, failure, closed := m.log, m.news, m.failure, m.closed
+		log, news, failure, closed, oldest := m.log, m.news, m.failure, m.closed, m.oldest
 		m.mu.Unlock()
 		switch {
 		case failure != nil: // what was written last is not known, so it is not told either
 			return failure
+		case after < oldest:
+			return store.ErrGap
 		case after < uint64(len(log)):
 			for _, c := range log[after:] {
 				if err := apply(c); err != nil {

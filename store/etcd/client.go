@@ -17,7 +17,7 @@ import (
 
 // What Open and Create may refuse with.
 var (
-	ErrNoData  = errors.New(`there is no database; "mxseal init" makes one, "mxseal store copy" brings one from elsewhere`)
+	ErrNoData  = errors.New(`there is no database; "mxseal init" makes one, "mxseal restore" brings a backup back`)
 	ErrExists  = errors.New("there is a database already; nothing was changed")
 	ErrFormat  = errors.New("the format of the database is of another version")
 	ErrTooMany = errors.New("too much for one commit")
