@@ -36,6 +36,18 @@ func (b *bench) hold(safe *Vault, ahead time.Duration, keys ...*KeyRecord) *Resp
 	return signed
 }
 
+// confirmWanted says that the parent has the DS that it is asked for.
+func (b *bench) confirmWanted() {
+	b.t.Helper()
+	if wanted := last(b.store.chains[b.apex].DS); wanted.Seen.IsZero() {
+		for _, id := range wanted.Keys {
+			if err := b.confirm(id); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+}
+
 func (b *bench) bring(k *KeyRecord, place Place) error {
 	return b.manager.Add(b.t.Context(), b.apex, k.Presentation(), place)
 }
@@ -68,13 +80,7 @@ func TestAnOfflineKSK(t *testing.T) {
 	zsks := map[string]bool{}
 	for day := range 180 {
 		b.tick(24 * time.Hour)
-		if wanted := last(b.store.chains[b.apex].DS); wanted.Seen.IsZero() { // the operator of the parent is quick
-			for _, id := range wanted.Keys {
-				if err := b.confirm(id); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		b.confirmWanted() // the operator of the parent is quick
 		c := b.store.chains[b.apex]
 		zsks[last(c.Signers).Keys[0]] = true
 		ks, err := b.store.vault.Open(b.store.zones[b.apex], b.store.Keys(b.apex), c)
@@ -98,6 +104,53 @@ func TestAnOfflineKSK(t *testing.T) {
 	}
 	if err := b.roll(KSK, false); !errors.Is(err, zone.ErrConflict) || !strings.Contains(err.Error(), "offline KSK") {
 		t.Errorf("a rollover without a new key: %v", err)
+	}
+}
+
+// A key set of a rollover that is long over has signatures for a few days more. It is not published before there are new ones:
+// they would end before anybody can hold a ceremony.
+func TestSignaturesThatEndSoonAreNotUsed(t *testing.T) {
+	b := newBench(t, offlinePolicy)
+	safe := testVault(t, 9)
+	k := offlineKey(t, safe, b.store.zones[b.apex])
+	if err := b.bring(k, PlaceOffline); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	ceremony := func() {
+		t.Helper()
+		if err := b.manager.ImportResponse(t.Context(), b.apex, b.hold(safe, 90*24*time.Hour, k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ceremony()
+	first := last(b.store.chains[b.apex].Signers).Keys[0]
+	retired := func() bool { return !finder(b.store.Keys(b.apex))(first).Retired.IsZero() }
+	for range 60 * 24 {
+		b.tick(time.Hour)
+		if b.confirmWanted(); retired() {
+			break
+		}
+	}
+	for range 12 {
+		b.tick(24 * time.Hour)
+	}
+	if err := b.manager.Restore(t.Context(), b.apex, first); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * 24 {
+		b.tick(time.Hour)
+		if b.store.chains[b.apex].Stock.at(b.at) == nil {
+			t.Fatalf("%s: no signatures are left", b.at)
+		}
+	}
+	if slices.Contains(last(b.store.chains[b.apex].Keys).Keys, first) || b.status().Wanted != ceremonyWanted {
+		t.Fatalf("the restored key is published, or %q is wanted", b.status().Wanted)
+	}
+	ceremony()
+	b.tick(0)
+	if !slices.Contains(last(b.store.chains[b.apex].Keys).Keys, first) {
+		t.Fatal("the restored key is not published after a ceremony")
 	}
 }
 

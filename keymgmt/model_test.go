@@ -247,7 +247,7 @@ func (w *world) keysOf(s *snapshot) *dnstest.Cached {
 		return nil // SERVFAIL: not bogus, and gone in a moment
 	}
 	if period == nil {
-		w.t.Fatalf("%s\n%s: no signatures of the DNSKEY RRset are left", w.story(), w.now)
+		w.t.Fatalf("%s\n%s: no signatures of the DNSKEY RRset are left\n%s", w.story(), w.now, w.plan().describe())
 	}
 	if s.period != period {
 		sigs, _ := s.ks.Stocked(zone.TypeDNSKEY, at)

@@ -382,13 +382,19 @@ func (p *plan) resign() *Step {
 // ceremonyWanted is what is waited for when an offline key has not signed what is to be published.
 const ceremonyWanted = "signatures of the offline KSK, from a ceremony (mxseal key export-request)"
 
-// signable reports whether the key sets of a chain can be signed for the present time.
+// leastStock is for how long the signatures of a key set must last when it is published, unless those of the one before
+// end sooner: who has the offline KSK needs the time for another ceremony. Sets that were not foreseen to be wanted this late
+// would end within hours.
+const leastStock = ceremonySlack / 2
+
+// signable reports whether the key sets of a chain can be signed from the present time on.
 func (p *plan) signable(c *Chain) bool {
 	s := Stock{TTL: c.Stock.TTL}
 	for _, w := range p.windows(p.in, c, p.now) {
 		s.Periods = append(s.Periods, periodOf(w))
 	}
-	if s.at(p.now) == nil {
+	least := p.now.Add(min(leastStock, p.in.Zone.Signature.Stock()/2))
+	if s.at(p.now) == nil || s.End().Before(least) && s.End().Before(p.in.Chain.Stock.End()) {
 		p.ceremony = true
 		return false
 	}
