@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/mxseal/mxseal/conf"
 	"github.com/mxseal/mxseal/store"
@@ -85,7 +86,7 @@ func restoreEngine(ctx context.Context, cfg conf.Config, in io.Reader) (what str
 
 func etcdConfig(cfg conf.Config) (etcd.Config, error) {
 	e := cfg.Store.Etcd
-	c := etcd.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, Node: e.Node, CA: e.CA, Cert: e.Cert, Key: e.Key, User: e.User}
+	c := etcd.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, Node: e.Node, CA: e.CA, Cert: e.Cert, Key: e.Key, User: e.User, Now: time.Now}
 	if e.PasswordFile == "" {
 		return c, nil
 	}

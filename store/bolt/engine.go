@@ -23,10 +23,9 @@ const (
 
 // Engine implements [store.Engine].
 type Engine struct {
-	db       *bbolt.DB
-	requests chan request
-	closing  chan struct{}
-	ended    chan struct{} // closed when the writer has ended
+	db      *bbolt.DB
+	queue   *store.Queue
+	closing chan struct{}
 
 	term atomic.Uint64
 
@@ -37,16 +36,6 @@ type Engine struct {
 	failure error         // why there will be no more commits
 	broken  bool          // bbolt has panicked in a write and may hold its own locks
 	closed  bool
-}
-
-type request struct {
-	tx    store.Tx
-	reply chan<- reply
-}
-
-type reply struct {
-	revision uint64
-	err      error
 }
 
 // Open opens the database of a directory. The errors wrap those of this package.
@@ -70,7 +59,7 @@ func Open(dir string) (*Engine, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	e := &Engine{db: db, newest: m.Revision,
-		requests: make(chan request, maxBatch), closing: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{})}
+		queue: store.NewQueue(maxBatch), closing: make(chan struct{}), news: make(chan struct{})}
 	go e.write(m)
 	return e, nil
 }
@@ -92,25 +81,11 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	if tx.Term != 0 && tx.Term != e.term.Load() {
 		return 0, store.ErrDeposed
 	}
-	answer := make(chan reply, 1)
-	select {
-	case e.requests <- request{tx, answer}:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-e.ended:
-		return 0, e.refusal()
+	revision, err := e.queue.Commit(ctx, tx)
+	if errors.Is(err, store.ErrClosed) {
+		err = e.refusal()
 	}
-	select {
-	case r := <-answer:
-		return r.revision, r.err
-	case <-e.ended:
-		select { // it may have been answered before the end
-		case r := <-answer:
-			return r.revision, r.err
-		default:
-			return 0, e.refusal()
-		}
-	}
+	return revision, err
 }
 
 // refusal is the error of a commit that was never taken up.
@@ -143,29 +118,17 @@ func (e *Engine) ending() error {
 // write is the one that writes: it puts the transactions that wait into one of bbolt's, so that they share the wait for
 // the disk. While the disk is busy the next ones gather.
 func (e *Engine) write(m meta) {
-	defer close(e.ended)
+	defer e.queue.End()
 	debug.SetPanicOnFault(true) // a page that cannot be read must not end the program, which answers from memory
 	for {
-		var all []request
-		select {
-		case r := <-e.requests:
-			all = append(all, r)
-		case <-e.closing:
+		all := e.queue.Next(nil, maxBatch, e.closing)
+		if all == nil {
 			return
 		}
-		for len(all) < maxBatch {
-			select {
-			case r := <-e.requests:
-				all = append(all, r)
-				continue
-			default:
-			}
-			break
-		}
-		commits, replies, next, err := e.writeBatch(m, all)
+		commits, results, next, err := e.writeBatch(m, all)
 		e.publish(commits, err)
 		for i, r := range all {
-			r.reply <- replies[i]
+			r.Answer(results[i].revision, results[i].err)
 		}
 		if errors.Is(err, store.ErrUnknown) {
 			return
@@ -174,22 +137,28 @@ func (e *Engine) write(m meta) {
 	}
 }
 
-// writeBatch writes transactions. With an error every reply has it, and nothing was written unless it is
+// result is what became of one transaction.
+type result struct {
+	revision uint64
+	err      error
+}
+
+// writeBatch writes transactions. With an error every result has it, and nothing was written unless it is
 // store.ErrUnknown.
-func (e *Engine) writeBatch(m meta, all []request) (commits []store.Commit, replies []reply, next meta, err error) {
-	replies = make([]reply, len(all))
-	fail := func(err error) ([]store.Commit, []reply, meta, error) {
-		for i := range replies {
-			replies[i] = reply{err: err}
+func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit, results []result, next meta, err error) {
+	results = make([]result, len(all))
+	fail := func(err error) ([]store.Commit, []result, meta, error) {
+		for i := range results {
+			results[i] = result{err: err}
 		}
-		return nil, replies, m, err
+		return nil, results, m, err
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.broken = true
-			commits, replies, next, err = fail(fmt.Errorf("%w: bbolt: %v", store.ErrUnknown, p))
+			commits, results, next, err = fail(fmt.Errorf("%w: bbolt: %v", store.ErrUnknown, p))
 		}
 	}()
 	tx, err := e.db.Begin(true)
@@ -199,19 +168,19 @@ func (e *Engine) writeBatch(m meta, all []request) (commits []store.Commit, repl
 	defer tx.Rollback() // does nothing after a commit
 	b := newBatch(tx, m)
 	for i, r := range all {
-		commit, err := b.apply(r.tx)
+		commit, err := b.apply(r.Tx)
 		switch {
 		case errors.Is(err, zone.ErrRetry):
-			replies[i].err = err
+			results[i].err = err
 		case err != nil:
 			return fail(err)
 		default:
-			replies[i].revision = commit.Revision
+			results[i].revision = commit.Revision
 			commits = append(commits, commit)
 		}
 	}
 	if len(commits) == 0 {
-		return nil, replies, m, nil
+		return nil, results, m, nil
 	}
 	if err := b.finish(); err != nil {
 		return fail(err)
@@ -219,7 +188,7 @@ func (e *Engine) writeBatch(m meta, all []request) (commits []store.Commit, repl
 	if err := tx.Commit(); err != nil {
 		return fail(fmt.Errorf("%w: %w", store.ErrUnknown, err))
 	}
-	return commits, replies, b.meta, nil
+	return commits, results, b.meta, nil
 }
 
 // publish hands commits to the watchers.
@@ -258,7 +227,7 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 		case <-news:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-e.ended:
+		case <-e.queue.Ended():
 			if commits, _, err := e.since(after); err != nil || len(commits) == 0 {
 				return errors.Join(err, e.ending())
 			}
@@ -292,7 +261,7 @@ func (e *Engine) Close() error {
 	if first {
 		close(e.closing)
 	}
-	<-e.ended
+	<-e.queue.Ended()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.broken { // bbolt would wait for a lock that nobody gives back; the end of the process does it

@@ -32,6 +32,7 @@ type Config struct {
 	User      string   // empty: no authentication by password
 	Password  string
 	Node      string // names this node; no two may have the same name
+	Now       func() time.Time
 }
 
 // Bounds on time. callTime is longer than an election in etcd takes, so that a commit survives one.
@@ -51,7 +52,7 @@ func dial(c Config) (*clientv3.Client, error) {
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: t, Username: c.User, Password: c.Password, Logger: zap.NewNop(), DialTimeout: dialTime,
-		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -25,17 +26,7 @@ const (
 	maxOctets  = 1 << 20
 )
 
-type request struct {
-	tx    store.Tx
-	reply chan<- reply
-}
-
-type reply struct {
-	revision uint64
-	err      error
-}
-
-// Commit implements store.Engine. A transaction that was taken up is waited for: what became of it must be told.
+// Commit implements store.Engine.
 func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	if err := tx.Check(); err != nil {
 		return 0, err
@@ -43,25 +34,7 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	if e.away.Load() {
 		return 0, errAway
 	}
-	answer := make(chan reply, 1)
-	select {
-	case e.requests <- request{tx, answer}:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-e.ended:
-		return 0, store.ErrClosed
-	}
-	select {
-	case r := <-answer:
-		return r.revision, r.err
-	case <-e.ended:
-		select { // it may have been answered before the end
-		case r := <-answer:
-			return r.revision, r.err
-		default:
-			return 0, store.ErrClosed
-		}
-	}
+	return e.queue.Commit(ctx, tx)
 }
 
 // errAway is the error of what is not even tried while etcd does not answer.
@@ -70,56 +43,35 @@ var errAway = fmt.Errorf("etcd does not answer: %w", zone.ErrUnavailable)
 // writer is the one that writes for a node: transactions that wait share one of etcd's. While etcd is busy the next ones gather.
 type writer struct {
 	e       *Engine
-	series  string    // no two are the same
-	number  int       // of the last transaction in the series; the key of the writer has both. 0: it has something else
-	waiting []request // in the order in which they came
+	series  string          // no two are the same
+	number  int             // of the last transaction in the series; the key of the writer has both. 0: a series has to be begun
+	waiting []store.Request // in the order in which they came
 }
 
 // mark is the value of the writer's key when the transaction of a number is the last one.
 func (w *writer) mark(number int) string { return w.series + " " + strconv.Itoa(number) }
 
 func (w *writer) run() {
-	defer close(w.e.ended)
-	for {
-		if len(w.waiting) == 0 {
-			select {
-			case r := <-w.e.requests:
-				w.waiting = append(w.waiting, r)
-			case <-w.e.ctx.Done():
-				return
-			}
-		}
-		w.collect()
+	defer w.e.queue.End()
+	for w.e.ctx.Err() == nil {
+		w.waiting = w.e.queue.Next(w.waiting, maxWaiting, w.e.ctx.Done())
 		var b *batch
 		b, w.waiting = w.e.gather(w.waiting)
 		w.commit(b)
 	}
 }
 
-// collect takes up what has come.
-func (w *writer) collect() {
-	for len(w.waiting) < maxWaiting {
-		select {
-		case r := <-w.e.requests:
-			w.waiting = append(w.waiting, r)
-		default:
-			return
-		}
-	}
-}
-
 // refuse answers all that wait, while etcd does not.
 func (w *writer) refuse() {
-	w.collect()
-	for _, r := range w.waiting {
-		r.reply <- reply{err: errAway}
+	for _, r := range w.e.queue.More(w.waiting, maxWaiting) {
+		r.Answer(0, errAway)
 	}
 	w.waiting = nil
 }
 
 // batch is transactions on their way, none of which depends on what another one writes.
 type batch struct {
-	requests []request
+	requests []store.Request
 	done     []bool // answered
 	octets   int
 	ops      int
@@ -128,7 +80,7 @@ type batch struct {
 }
 
 // gather takes as many of the waiting transactions as may share one of etcd's; the first always.
-func (e *Engine) gather(waiting []request) (b *batch, left []request) {
+func (e *Engine) gather(waiting []store.Request) (b *batch, left []store.Request) {
 	b = &batch{written: map[string]bool{}, expected: map[string]int64{}}
 	for _, r := range waiting {
 		if !b.take(e, r) {
@@ -139,12 +91,12 @@ func (e *Engine) gather(waiting []request) (b *batch, left []request) {
 	return b, left
 }
 
-func (b *batch) take(e *Engine, r request) bool {
-	octets, keys := 0, e.expectations(r.tx)
-	for _, w := range r.tx.Writes {
+func (b *batch) take(e *Engine, r store.Request) bool {
+	octets, keys := 0, e.expectations(r.Tx)
+	for _, w := range r.Tx.Writes {
 		octets += len(w.ID) + len(w.Value) + 64
 	}
-	ops := max(len(r.tx.Writes), len(keys))
+	ops := max(len(r.Tx.Writes), len(keys))
 	if len(b.requests) > 0 && (b.octets+octets > maxOctets || b.ops+ops > maxOps) {
 		return false
 	}
@@ -153,7 +105,7 @@ func (b *batch) take(e *Engine, r request) bool {
 			return false
 		}
 	}
-	for _, w := range r.tx.Writes {
+	for _, w := range r.Tx.Writes {
 		if _, read := b.expected[e.recordKey(w.Kind, w.ID)]; read {
 			return false
 		}
@@ -161,7 +113,7 @@ func (b *batch) take(e *Engine, r request) bool {
 	for key, revision := range keys {
 		b.expected[key] = revision
 	}
-	for _, w := range r.tx.Writes {
+	for _, w := range r.Tx.Writes {
 		b.written[e.recordKey(w.Kind, w.ID)] = true
 	}
 	b.requests, b.octets, b.ops = append(b.requests, r), b.octets+octets, b.ops+ops
@@ -188,6 +140,7 @@ func (w *writer) commit(b *batch) {
 	for !b.complete() {
 		if err := w.prepare(); err != nil {
 			b.finish(0, err)
+			w.refuse()
 			return
 		}
 		revision, err := w.try(b)
@@ -211,15 +164,15 @@ func (b *batch) complete() bool {
 // finish answers all that are not answered yet.
 func (b *batch) finish(revision uint64, err error) {
 	for i := range b.requests {
-		b.answer(i, reply{revision, err})
+		b.answer(i, revision, err)
 	}
 }
 
 // answer answers one, if it is not answered yet.
-func (b *batch) answer(i int, r reply) {
+func (b *batch) answer(i int, revision uint64, err error) {
 	if !b.done[i] {
 		b.done[i] = true
-		b.requests[i].reply <- r
+		b.requests[i].Answer(revision, err)
 	}
 }
 
@@ -239,7 +192,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 		if b.done[i] {
 			continue
 		}
-		for key, want := range w.e.expectations(r.tx) {
+		for key, want := range w.e.expectations(r.Tx) {
 			if seen[key] {
 				continue
 			}
@@ -247,7 +200,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(key), "=", want))
 			looks = append(looks, clientv3.OpGet(key, clientv3.WithKeysOnly()))
 		}
-		for _, write := range r.tx.Writes {
+		for _, write := range r.Tx.Writes {
 			key := w.e.recordKey(write.Kind, write.ID)
 			if write.Value == nil {
 				then = append(then, clientv3.OpDelete(key))
@@ -272,10 +225,10 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 	return 0, w.judge(b, response)
 }
 
-// refused reports whether etcd has said that it will not do what was asked.
+// refused reports whether etcd has said that it will not do what was asked. That it has no space it also says of what it has done.
 func refused(err error) bool {
-	for _, known := range []error{rpctypes.ErrTooManyOps, rpctypes.ErrPermissionDenied, rpctypes.ErrNoSpace,
-		rpctypes.ErrDuplicateKey, rpctypes.ErrInvalidAuthToken, rpctypes.ErrUserEmpty} {
+	for _, known := range []error{rpctypes.ErrTooManyOps, rpctypes.ErrPermissionDenied, rpctypes.ErrDuplicateKey, rpctypes.ErrInvalidAuthToken,
+		rpctypes.ErrUserEmpty} {
 		if errors.Is(err, known) {
 			return true
 		}
@@ -283,9 +236,10 @@ func refused(err error) bool {
 	return tooLarge(err)
 }
 
-// tooLarge includes what gRPC does not even hand on to etcd.
+// tooLarge includes what gRPC does not even hand on to etcd. It has the same code for other failures, of which nothing is known.
 func tooLarge(err error) bool {
-	return errors.Is(err, rpctypes.ErrRequestTooLarge) || status.Code(err) == codes.ResourceExhausted
+	s := status.Convert(err)
+	return errors.Is(err, rpctypes.ErrRequestTooLarge) || s.Code() == codes.ResourceExhausted && strings.Contains(s.Message(), "larger than max")
 }
 
 // tooMuch says which setting of etcd a commit does not fit.
@@ -315,9 +269,9 @@ func (w *writer) judge(b *batch, response *clientv3.TxnResponse) error {
 		return errRepeat
 	}
 	for i, r := range b.requests {
-		for key, want := range w.e.expectations(r.tx) {
+		for key, want := range w.e.expectations(r.Tx) {
 			if have[key] != want {
-				b.answer(i, reply{err: w.unmet(key, want, have[key])})
+				b.answer(i, 0, w.unmet(key, want, have[key]))
 			}
 		}
 	}
@@ -341,7 +295,7 @@ func (w *writer) prepare() error {
 	w.series = rand.Text()
 	if _, err := w.e.client.Put(ctx, w.e.config.writerKey(), w.mark(1)); err != nil {
 		if !w.e.away.Swap(true) {
-			go w.e.probe()
+			w.e.tasks.Go(w.e.probe)
 		}
 		return fmt.Errorf("etcd: %w: %w", err, zone.ErrUnavailable)
 	}
@@ -356,54 +310,49 @@ const patience = 2 * callTime
 // otherwise.
 func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, err error) {
 	w.e.away.Store(true)
-	other := &writer{e: w.e, series: rand.Text(), number: 1}
+	defer w.e.away.Store(false)
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		revision, err := w.settle(number, other)
+		revision, err := w.settle(number)
 		switch {
 		case revision != 0:
 			w.number = number
+			return revision, nil
 		case err == nil:
-			err = fmt.Errorf("etcd: %w: %w", cause, zone.ErrUnavailable)
-			w.series, w.number = other.series, other.number
+			w.number = 0
+			return 0, fmt.Errorf("etcd: %w: %w", cause, zone.ErrUnavailable)
 		case errors.Is(err, store.ErrUnknown):
 			w.number = 0
-		default:
-			w.refuse()
-			select {
-			case <-time.After(pause):
-				continue
-			case <-late.C:
-				b.finish(0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause))
-				continue
-			case <-w.e.ctx.Done():
-				return 0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause)
-			}
+			return 0, err
 		}
-		w.e.away.Store(false)
-		return revision, err
+		w.refuse()
+		select {
+		case <-time.After(pause):
+		case <-late.C:
+			b.finish(0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause))
+		case <-w.e.ctx.Done():
+			return 0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause)
+		}
 	}
 }
 
 // settle makes one attempt. The transaction was committed, at the revision that is returned, or it never can be, and that is 0:
-// the key of the writer is in another series.
-func (w *writer) settle(number int, other *writer) (revision uint64, err error) {
+// the key that it requires is gone. To delete that needs no space, which may be what etcd lacks.
+func (w *writer) settle(number int) (revision uint64, err error) {
 	ctx, cancel := context.WithTimeout(w.e.ctx, callTime)
 	defer cancel()
 	key := w.e.config.writerKey()
 	response, err := w.e.client.Txn(ctx).If(clientv3.Compare(clientv3.Value(key), "=", w.mark(number-1))).
-		Then(clientv3.OpPut(key, other.mark(other.number))).Else(clientv3.OpGet(key)).Commit()
+		Then(clientv3.OpDelete(key)).Else(clientv3.OpGet(key)).Commit()
 	if err != nil || response.Succeeded {
 		return 0, err
 	}
-	if found := response.Responses[0].GetResponseRange().Kvs; len(found) == 1 {
-		switch string(found[0].Value) {
-		case w.mark(number):
-			return uint64(found[0].ModRevision), nil
-		case other.mark(other.number): // an attempt before this one, whose answer was lost
-			return 0, nil
-		}
+	switch found := response.Responses[0].GetResponseRange().Kvs; {
+	case len(found) == 0: // an attempt before this one, whose answer was lost
+		return 0, nil
+	case string(found[0].Value) == w.mark(number):
+		return uint64(found[0].ModRevision), nil
 	}
 	return 0, fmt.Errorf("%w: another node has the name %q", store.ErrUnknown, w.e.config.Node)
 }

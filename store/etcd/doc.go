@@ -11,6 +11,8 @@
 //
 // When a call fails, etcd may have committed all the same, or may do it later. That is why each transaction also changes a key that
 // the node has for itself from one number to the next. A node that does not know looks at that key, and in the same transaction
-// changes it to something else: either it finds the number that the lost transaction has written, or that one can no longer
-// be committed.
+// deletes it: either it finds the number that the lost transaction has written, or that one can no longer be committed.
+//
+// A member that has lost the others goes on telling old news. A node therefore asks how far its watch has come, and says when it has
+// last heard that it has everything: see Engine.Heard.
 package etcd

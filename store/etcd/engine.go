@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,14 +19,14 @@ import (
 
 // Engine implements [store.Engine].
 type Engine struct {
-	config   Config
-	client   *clientv3.Client
-	requests chan request
-	ctx      context.Context // ends at Close
-	close    context.CancelFunc
-	ended    chan struct{} // closed when the writer has ended
-	terms    sync.WaitGroup
-	away     atomic.Bool // etcd did not answer the last call of the writer
+	config Config
+	client *clientv3.Client
+	queue  *store.Queue
+	ctx    context.Context // ends at Close
+	close  context.CancelFunc
+	tasks  sync.WaitGroup // besides the writer
+	away   atomic.Bool    // etcd did not answer the last call of the writer
+	heard  atomic.Pointer[time.Time]
 }
 
 // Open opens the database in a cluster that can be reached. The errors wrap those of this package.
@@ -37,7 +38,8 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err := checkMeta(ctx, client, c); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	e := &Engine{config: c, client: client, requests: make(chan request, maxWaiting), ended: make(chan struct{})}
+	e := &Engine{config: c, client: client, queue: store.NewQueue(maxWaiting)}
+	e.hear()
 	e.ctx, e.close = context.WithCancel(context.Background())
 	w := &writer{e: e}
 	go w.run()
@@ -53,7 +55,7 @@ func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revi
 	for {
 		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize)}
 		if revision != 0 {
-			options = append(options, clientv3.WithRev(int64(revision)), clientv3.WithSerializable()) // any member has it by then, or says so
+			options = append(options, clientv3.WithRev(int64(revision)))
 		}
 		page, err := e.page(ctx, from, options)
 		if err != nil {
@@ -110,17 +112,42 @@ func (e *Engine) record(kv *mvccpb.KeyValue) (store.Record, error) {
 
 func seal(value []byte) string { return string([]byte{recordFormat}) + string(value) }
 
-// Watch implements store.Engine. While etcd cannot be reached it waits.
+// How often a watch asks how far it has come, and how long it waits before it begins again.
+const (
+	askEvery   = 2 * time.Second
+	watchPause = 200 * time.Millisecond
+)
+
+// Watch implements store.Engine. While etcd cannot be reached it waits; a member that has lost the others it leaves.
 func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commit) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	for r := range e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithRev(int64(after)+1)) {
-		if r.CompactRevision != 0 {
-			return fmt.Errorf("after revision %d: etcd has no history before %d: %w", after, r.CompactRevision, store.ErrGap)
+	e.tasks.Go(func() { e.askForProgress(ctx) })
+	for {
+		if err := e.follow(ctx, &after, apply); err != nil {
+			return err
 		}
-		if err := r.Err(); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("etcd: watch after revision %d: %w: %w", after, err, store.ErrGap)
+		select {
+		case <-time.After(watchPause):
+		case <-e.ctx.Done():
+			return store.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// follow is one watch. It returns nil when that has ended and another one can go on after the last commit that was applied.
+func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Commit) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for r := range e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithRev(int64(*after)+1)) {
+		if r.CompactRevision != 0 {
+			return fmt.Errorf("after revision %d: etcd has no history before %d: %w", *after, r.CompactRevision, store.ErrGap)
+		}
+		if r.Err() != nil {
+			return nil
 		}
 		commits, err := e.commits(r.Events)
 		if err != nil {
@@ -130,17 +157,32 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 			if err := apply(c); err != nil {
 				return err
 			}
-			after = c.Revision
+			*after = c.Revision
+		}
+		e.hear()
+	}
+	return nil
+}
+
+// askForProgress makes the watch say how far it has come, though there is nothing new.
+func (e *Engine) askForProgress(ctx context.Context) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = e.client.RequestProgress(ctx) // if it fails nothing is heard
+		case <-ctx.Done():
+			return
 		}
 	}
-	if e.ctx.Err() != nil {
-		return store.ErrClosed
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("etcd: the watch after revision %d has ended: %w", after, store.ErrGap)
 }
+
+// hear notes that this node has everything that etcd has.
+func (e *Engine) hear() { e.heard.Store(new(e.config.Now())) }
+
+// Heard is when this node knew last that it had everything.
+func (e *Engine) Heard() time.Time { return *e.heard.Load() }
 
 // commits puts events together that were committed together: etcd tells them in order, and those of one revision at once.
 func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err error) {
@@ -169,8 +211,8 @@ func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err erro
 // Close ends the writer and the connection.
 func (e *Engine) Close() error {
 	e.close()
-	<-e.ended
+	<-e.queue.Ended()
 	err := e.client.Close()
-	e.terms.Wait()
+	e.tasks.Wait()
 	return err
 }

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func config(c *Cluster, t *testing.T, node string) etcd.Config {
-	return etcd.Config{Endpoints: c.Endpoints(), Prefix: "/" + strings.ReplaceAll(t.Name(), " ", "-"), Node: node}
+	return etcd.Config{Endpoints: c.Endpoints(), Prefix: "/" + strings.ReplaceAll(t.Name(), " ", "-"), Node: node, Now: time.Now}
 }
 
 func create(t *testing.T, c *Cluster) {

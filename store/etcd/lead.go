@@ -14,37 +14,62 @@ import (
 // commit of the term requires it.
 func (e *Engine) Lead(ctx context.Context) (store.Term, error) {
 	for {
-		lease, err := e.client.Grant(ctx, leaseTime)
+		term, revision, err := e.stand(ctx)
 		if err != nil {
 			return store.Term{}, fmt.Errorf("etcd: %w", err)
 		}
-		alive, err := e.client.KeepAlive(e.ctx, lease.ID)
-		if err != nil {
-			return store.Term{}, fmt.Errorf("etcd: %w", err)
+		if term.Token != 0 {
+			return term, nil
 		}
-		response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", 0)).
-			Then(clientv3.OpPut(e.config.leaderKey(), e.config.Node, clientv3.WithLease(lease.ID))).Commit()
-		if err != nil {
-			return store.Term{}, fmt.Errorf("etcd: %w", err)
-		}
-		if response.Succeeded {
-			return store.Term{Token: uint64(response.Header.Revision), Ended: e.reign(ctx, lease.ID, alive)}, nil
-		}
-		if _, err := e.client.Revoke(ctx, lease.ID); err != nil {
-			return store.Term{}, fmt.Errorf("etcd: %w", err)
-		}
-		if err := e.vacancy(ctx, response.Header.Revision); err != nil {
+		if err := e.vacancy(ctx, revision); err != nil {
 			return store.Term{}, err
 		}
 	}
 }
 
+// stand makes one attempt. Without a term somebody led at a revision. A lease that is not used, or of which it is not known whether
+// etcd uses it, is not kept alive: a key that nobody reigns with would keep all others away.
+func (e *Engine) stand(ctx context.Context) (term store.Term, revision int64, err error) {
+	lease, err := e.client.Grant(ctx, leaseTime)
+	if err != nil {
+		return term, 0, err
+	}
+	keep, giveUp := context.WithCancel(e.ctx)
+	defer func() {
+		if term.Token == 0 {
+			giveUp()
+			e.revoke(ctx, lease.ID)
+		}
+	}()
+	alive, err := e.client.KeepAlive(keep, lease.ID)
+	if err != nil {
+		return term, 0, err
+	}
+	response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", 0)).
+		Then(clientv3.OpPut(e.config.leaderKey(), e.config.Node, clientv3.WithLease(lease.ID))).Commit()
+	if err != nil {
+		return term, 0, err
+	}
+	if response.Succeeded {
+		term = store.Term{Token: uint64(response.Header.Revision), Ended: e.reign(ctx, giveUp, lease.ID, alive)}
+	}
+	return term, response.Header.Revision, nil
+}
+
+// revoke gives a lease back. If that fails it runs out by itself.
+func (e *Engine) revoke(ctx context.Context, lease clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = e.client.Revoke(ctx, lease)
+}
+
 // reign returns a channel that is closed when the lease has run out, or etcd was silent for as long. When ctx is done the lease is
 // given back, so that another node can lead at once.
-func (e *Engine) reign(ctx context.Context, lease clientv3.LeaseID, alive <-chan *clientv3.LeaseKeepAliveResponse) <-chan struct{} {
+func (e *Engine) reign(ctx context.Context, giveUp func(), lease clientv3.LeaseID, alive <-chan *clientv3.LeaseKeepAliveResponse) <-chan struct{} {
 	ended := make(chan struct{})
-	e.terms.Go(func() {
+	e.tasks.Go(func() {
 		defer close(ended)
+		defer giveUp()
 		for {
 			select {
 			case _, more := <-alive:
@@ -52,9 +77,7 @@ func (e *Engine) reign(ctx context.Context, lease clientv3.LeaseID, alive <-chan
 					return
 				}
 			case <-ctx.Done():
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-				defer cancel()
-				_, _ = e.client.Revoke(ctx, lease) // else it runs out by itself
+				e.revoke(ctx, lease)
 				return
 			}
 		}

@@ -1,0 +1,85 @@
+package store
+
+import "context"
+
+// Queue hands the transactions of many callers to the one goroutine of an engine that writes.
+type Queue struct {
+	requests chan Request
+	ended    chan struct{} // closed when the writer has ended
+}
+
+// Request is a transaction that waits for its answer.
+type Request struct {
+	Tx     Tx
+	answer chan<- outcome
+}
+
+type outcome struct {
+	revision uint64
+	err      error
+}
+
+// NewQueue makes a queue in which a number of transactions have room.
+func NewQueue(room int) *Queue {
+	return &Queue{requests: make(chan Request, room), ended: make(chan struct{})}
+}
+
+// Answer says what became of the transaction. It is called once at most.
+func (r Request) Answer(revision uint64, err error) { r.answer <- outcome{revision, err} }
+
+// Commit waits for the answer to a transaction. One that was taken up is waited for however long it takes: what became of it
+// must be told. If the writer ends without an answer, nothing was written, and the error is ErrClosed.
+func (q *Queue) Commit(ctx context.Context, tx Tx) (uint64, error) {
+	answer := make(chan outcome, 1)
+	select {
+	case q.requests <- Request{tx, answer}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-q.ended:
+		return 0, ErrClosed
+	}
+	select {
+	case o := <-answer:
+		return o.revision, o.err
+	case <-q.ended:
+		select { // it may have been answered before the end
+		case o := <-answer:
+			return o.revision, o.err
+		default:
+			return 0, ErrClosed
+		}
+	}
+}
+
+// Next is for the writer: it waits for a transaction, and appends it to waiting with others that have come, up to most in all. It
+// waits for none if there are some, and returns none when closing.
+func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Request {
+	if len(waiting) == 0 {
+		select {
+		case r := <-q.requests:
+			waiting = append(waiting, r)
+		case <-closing:
+			return nil
+		}
+	}
+	return q.More(waiting, most)
+}
+
+// More appends what has come to waiting, up to most in all, and waits for nothing.
+func (q *Queue) More(waiting []Request, most int) []Request {
+	for len(waiting) < most {
+		select {
+		case r := <-q.requests:
+			waiting = append(waiting, r)
+		default:
+			return waiting
+		}
+	}
+	return waiting
+}
+
+// End is called by the writer when it answers no more.
+func (q *Queue) End() { close(q.ended) }
+
+// Ended is closed then.
+func (q *Queue) Ended() <-chan struct{} { return q.ended }
