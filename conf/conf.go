@@ -64,14 +64,15 @@ type Store struct {
 
 // Etcd is the section store.etcd, which is for the engine etcd alone.
 type Etcd struct {
-	Endpoints    []string // store.etcd.endpoints; at least one
-	Prefix       string   // store.etcd.prefix; begins with a slash and does not end with one
-	Node         string   // store.etcd.node
-	CA           string   // store.etcd.tls.ca; empty: no TLS
-	Cert         string   // store.etcd.tls.cert; like Key; only with CA
-	Key          string   // store.etcd.tls.key
-	User         string   // store.etcd.user; empty: no password
-	PasswordFile string   // store.etcd.password_file; given with User
+	Endpoints    []string      // store.etcd.endpoints; at least one
+	Prefix       string        // store.etcd.prefix; begins with a slash and does not end with one
+	Node         string        // store.etcd.node
+	CA           string        // store.etcd.tls.ca; empty: no TLS
+	Cert         string        // store.etcd.tls.cert; like Key; only with CA
+	Key          string        // store.etcd.tls.key
+	User         string        // store.etcd.user; empty: no password
+	PasswordFile string        // store.etcd.password_file; given with User
+	StaleAfter   time.Duration // store.etcd.stale_after; whole seconds
 }
 
 // Keys is the section keys.

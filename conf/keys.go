@@ -109,6 +109,10 @@ tenants.`,
 		name: "store.etcd.password_file", value: text(&c.Store.Etcd.PasswordFile), standard: "",
 		doc: `File with the password of store.etcd.user, which only its owner may read.`,
 	}, {
+		name: "store.etcd.stale_after", value: duration(&c.Store.Etcd.StaleAfter, 10*time.Second, 30*24*time.Hour), standard: "72h",
+		doc: `For how long this node answers without hearing of etcd. Then it answers SERVFAIL: the others may have rolled the keys. They wait as
+long with that for a node that cannot be heard of; "mxseal node forget" says that it is gone.`,
+	}, {
 		name: "keys.kek", value: text(&c.Keys.KEK), standard: "file:/etc/mxseal/kek",
 		doc: `Where the key-encryption key is: file:PATH, a file that only its owner may read; env:NAME, an environment
 variable; or pkcs11:PATH, a file with the key as the token of keys.pkcs11 has encrypted it. Who has it and the database can

@@ -45,7 +45,7 @@ func TestTenYears(t *testing.T) {
 
 // settle lets what is on its way end.
 func (w *world) settle() {
-	w.offset, w.synced, w.parent.slow = 0, true, 2*time.Hour
+	w.offset, w.synced, w.parent.slow, w.cutOff = 0, true, 2*time.Hour, time.Time{}
 	w.downUntil = w.now
 	spec := w.store.zones[w.apex].ZoneSpec
 	spec.Keys.ZSKLifetime, spec.Keys.KSKLifetime = 20*365*24*time.Hour, 20*365*24*time.Hour

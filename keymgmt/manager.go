@@ -31,12 +31,15 @@ type Store interface {
 	Update(ctx context.Context, plan func(View) (zone.Changes, error)) error
 }
 
-// Options are what a Manager needs. All are needed, but for Parents.
+// Options are what a Manager needs. All are needed, but for Parents and Behind.
 type Options struct {
 	Store   Store
 	Vault   *Vault
 	Clock   Clock
 	Parents Parents // asks the parents' servers; nil if nobody does
+	// Behind returns for how long some node may have been answering without what was committed since, and names such nodes. It is
+	// nil where there is one node.
+	Behind  func() (time.Duration, string)
 	Log     *slog.Logger
 	Metrics *Metrics
 }
@@ -51,9 +54,11 @@ type Manager struct {
 
 	mu      sync.Mutex // one step at a time; guards what follows
 	holding error      // why no step is made
-	parents map[zone.Name]*sightings
-	failing map[zone.Name]error
-	known   map[zone.Name]bool // the zones at the last tick
+	// When waiting times began to stand still, by the present clock; zero while they go on.
+	stoodStill time.Time
+	parents    map[zone.Name]*sightings
+	failing    map[zone.Name]error
+	known      map[zone.Name]bool // the zones at the last tick
 	// Keys in the token whose step could not be written: the next attempt takes them, so that they do not fill it.
 	unused map[zone.Name][]*KeyRecord
 }
@@ -105,8 +110,15 @@ func (m *Manager) Tick(ctx context.Context, r Reading) time.Duration {
 func (m *Manager) CatchUp(ctx context.Context, r Reading) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := m.holding
+	m.holding = nil
 	m.judgeClock(ctx, r)
+	m.judgeNodes(ctx, r)
+	m.tellHolding(before)
 	pause := never
+	if !m.stoodStill.IsZero() {
+		pause = lookAgain
+	}
 	if err := m.reseal(ctx); err != nil {
 		m.fail(ctx, zone.Root, err)
 		pause = retryAfter
@@ -128,6 +140,9 @@ func (m *Manager) CatchUp(ctx context.Context, r Reading) time.Duration {
 	m.known = known
 	return max(pause, shortest)
 }
+
+// lookAgain is the pause while nodes have to be waited for.
+const lookAgain = time.Second
 
 // shortest keeps a mistake from turning into a busy loop.
 const shortest = 100 * time.Millisecond
@@ -357,22 +372,26 @@ func (m *Manager) generate(z *zone.Zone, slots []Slot, existing []*KeyRecord, no
 // what was left of them by the monotonic clock is then left by the new time. At a start nothing is known but that it is not
 // earlier than what was noted last: what is left is then overestimated.
 func (m *Manager) judgeClock(ctx context.Context, r Reading) {
-	before := m.holding
-	m.holding = nil
 	if !r.Synchronised {
-		m.holding = errUnsynchronised
+		m.hold(errUnsynchronised)
 	}
 	if expected, stepped := m.watch.compare(r, m.latest); stepped {
 		m.o.Metrics.clockSteps.Inc()
 		m.o.Log.Warn("the clock was set; all waiting times of the keys are moved with it", "is", r.Wall, "expected", expected)
 		if err := m.shiftTimes(ctx, r.Wall, expected); err != nil {
-			m.holding = err
+			m.hold(err)
 			m.watch.unsettled(expected)
+		} else if !m.stoodStill.IsZero() {
+			m.stoodStill = m.stoodStill.Add(r.Wall.Sub(expected))
 		}
 	}
+}
+
+// tellHolding says why no steps are made, when that has just become so.
+func (m *Manager) tellHolding(before error) {
 	m.o.Metrics.hold(m.holding != nil)
-	if m.holding != nil && (before == nil || before.Error() != m.holding.Error()) {
-		m.o.Log.Error("no key changes while the clock cannot be trusted", "error", m.holding)
+	if m.holding != nil && before == nil {
+		m.o.Log.Error("no key changes for now", "error", m.holding)
 	}
 }
 

@@ -14,7 +14,9 @@ func (w *world) event() {
 		return
 	}
 	at := w.now.Add(w.offset)
-	switch n := w.random.IntN(20); {
+	switch n := w.random.IntN(23); {
+	case n >= 20:
+		w.cut()
 	case n < 4:
 		w.changePolicy(at)
 	case n < 6:
@@ -113,6 +115,15 @@ func (w *world) setClock() {
 		w.synced = w.chance(2)
 	}
 	w.note("the clock is off by %s, synchronised %t", w.offset, w.synced)
+}
+
+// cut keeps a node from hearing of anything for a while.
+func (w *world) cut() {
+	if w.cutOff.IsZero() {
+		w.cutOff, w.healed = w.now, w.now.Add(w.between(time.Minute, []time.Duration{4 * time.Hour, 7 * 24 * time.Hour}[w.random.IntN(2)]))
+		w.cutDS = w.parent.servers[0].ds
+		w.note("a node is cut off until %s", w.healed)
+	}
 }
 
 // run lets years go by.

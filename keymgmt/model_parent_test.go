@@ -156,6 +156,9 @@ func (p *parent) Notify(context.Context, zone.Name, []netip.AddrPort) (string, e
 
 // serveDS gives resolvers what any instance of any server serves.
 func (w *world) serveDS() (fresh bool) {
+	if w.parent.mode == zone.ParentHosted && !w.cutOff.IsZero() {
+		fresh = w.resolvers.DS.Serve(w.now, w.parent.servers[0].item(w, w.cutDS))
+	}
 	for i := range w.parent.servers {
 		s := &w.parent.servers[i]
 		fresh = w.resolvers.DS.Serve(w.now, s.item(w, s.ds)) || fresh

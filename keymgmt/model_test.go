@@ -39,6 +39,10 @@ type world struct {
 	wake      time.Time // true time
 
 	snapshots []*snapshot // what nodes serve; the last one is the newest
+	behind    func() (time.Duration, string)
+	cutOff    time.Time // when some node heard last of anything; zero if all hear
+	healed    time.Time // when it hears again
+	cutDS     []string  // what it has of a hosted parent
 	parent    parent
 	offline   []*KeyRecord // what the custodian has
 	resolvers *dnstest.Population
@@ -67,6 +71,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 7)), apex: zone.MustParseName("o-v1.mx.test."),
 		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), synced: true, planner: newPlanner(), tolerance: func(*Manager) {},
 		resolvers: dnstest.NewPopulation(), begun: map[string]int{}, ended: map[string]int{}}
+	w.behind = w.sinceCutOff
 	v, err := vaultOf(testKEK(byte(seed)))
 	if err != nil {
 		t.Fatal(err)
@@ -156,11 +161,11 @@ func (w *world) Read() Reading {
 // start starts the program, as after a crash: all it knows is in the store.
 func (w *world) start() {
 	w.boot = w.now.Add(-w.between(0, 1000*time.Hour))
-	w.manager = NewManager(Options{Store: w.store, Vault: w.store.vault, Clock: w, Parents: &w.parent, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
+	w.manager = NewManager(Options{Store: w.store, Vault: w.store.vault, Clock: w, Parents: &w.parent, Behind: func() (time.Duration, string) { return w.behind() }, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
 	w.manager.planner = w.planner
 	w.tolerance(w.manager)
 	w.parent.world = w
-	if !w.up { // while only this node was away others went on with what they had heard
+	if !w.up && w.cutOff.IsZero() { // while only this node was away others went on with what they had heard
 		w.snapshots = nil
 	}
 	w.up = true
@@ -195,6 +200,10 @@ func (w *world) publish(z *zone.Zone, ks *KeySet) {
 // minute lets one minute go by, and everybody look something up.
 func (w *world) minute() {
 	w.now = w.now.Add(time.Minute)
+	if !w.cutOff.IsZero() && !w.now.Before(w.healed) {
+		w.cutOff = time.Time{}
+		w.note("all nodes hear again")
+	}
 	if !w.up && !w.now.Before(w.downUntil) {
 		w.note("starts")
 		w.start()
@@ -225,10 +234,30 @@ func (w *world) plan() *plan {
 	return w.planner.on(Input{Zone: z, Parent: w.store.zones[w.apex.Parent()], Keys: w.store.Keys(w.apex), Chain: w.store.chains[w.apex]}, w.now.Add(w.offset))
 }
 
+// sinceCutOff is what the program is told of other nodes.
+func (w *world) sinceCutOff() (time.Duration, string) {
+	if w.cutOff.IsZero() {
+		return 0, ""
+	}
+	return w.now.Sub(w.cutOff), "ns2"
+}
+
+// stale is what the node serves that hears nothing; nil if that is nothing old.
+func (w *world) stale() *snapshot {
+	if !w.cutOff.IsZero() {
+		for _, s := range w.snapshots {
+			if !s.replaced.Before(w.cutOff) {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
 // serveZone gives resolvers what nodes serve; with hosted parents this is also where the DS comes from.
 func (w *world) serveZone() (fresh bool) {
 	w.snapshots = slices.DeleteFunc(w.snapshots, func(s *snapshot) bool {
-		return !s.replaced.IsZero() && w.now.After(s.replaced.Add(s.z.Keys.PropagationDelay))
+		return !s.replaced.IsZero() && w.now.After(s.replaced.Add(s.z.Keys.PropagationDelay)) && s != w.stale()
 	})
 	for _, s := range w.snapshots {
 		if keys := w.keysOf(s); keys != nil {

@@ -90,6 +90,15 @@ func mutations() map[string]func(w *world) {
 				return c.check(func(string) zone.Algorithm { return zone.ECDSAP256SHA256 }, now)
 			}
 		},
+		"nodes that lag": func(w *world) { w.behind = func() (time.Duration, string) { return 0, "" } },
+		"times that stood still": func(w *world) {
+			w.behind = func() (time.Duration, string) {
+				if w.cutOff.IsZero() {
+					w.manager.stoodStill = time.Time{}
+				}
+				return w.sinceCutOff()
+			}
+		},
 		"times after a clock step": func(w *world) {
 			w.tolerance = func(m *Manager) { m.watch.tolerance = math.MaxInt64 }
 		},

@@ -147,13 +147,13 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error 
 	})
 }
 
-// request makes a step that somebody asks for, unless the clock is not to be trusted.
+// request makes a step that somebody asks for, unless no steps are made for now.
 func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
 	holding := m.holding
 	m.mu.Unlock()
 	if holding != nil {
-		return refuse(zone.ErrUnavailable, "keys", "%s; no key changes until it is", holding)
+		return refuse(zone.ErrUnavailable, "keys", "are not changed for now: %s", holding)
 	}
 	return m.apply(ctx, apex, make)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mxseal/mxseal/zone"
 )
@@ -80,6 +81,24 @@ type Commit struct {
 type Term struct {
 	Token uint64          // larger than that of any term before
 	Ended <-chan struct{} // closed when the term is over, or this node cannot know; nil if it lasts as long as the engine
+}
+
+// Node is one of the nodes that share a database.
+type Node struct {
+	Name     string
+	Version  string        // of the program
+	Since    time.Time     // when it started
+	Revision uint64        // it has everything up to here; 0 while it loads
+	Silent   time.Duration // since it was heard of last
+	Leads    bool
+}
+
+// Cluster is what an Engine of several nodes has besides.
+type Cluster interface {
+	// Nodes returns the nodes that answer, and those that may and cannot be heard of, in the order of their names.
+	Nodes(ctx context.Context) ([]Node, error)
+	// Forget says that a node does not answer any more. If it does, answers may become bogus.
+	Forget(ctx context.Context, name string) error
 }
 
 // Engine keeps records durably and puts all commits in one order, numbered by revisions that increase. All methods are

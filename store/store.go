@@ -31,13 +31,14 @@ type Options struct {
 
 // Store is the state of a node and the way to change it. Safe for concurrent use.
 type Store struct {
-	o      Options
-	engine Engine
-	state  atomic.Pointer[State] // replaced by the feed alone
-	epochs *epoch.Table
-	stop   context.CancelFunc
-	done   chan struct{} // closed when the feed has ended
-	turn   chan struct{} // holds one entry while an update makes its plan again
+	o         Options
+	engine    Engine
+	state     atomic.Pointer[State] // replaced by the feed alone
+	epochs    *epoch.Table
+	stop      context.CancelFunc
+	done      chan struct{} // closed when the feed has ended
+	forgotten atomic.Uint64 // times that ForgetAnswers was called
+	turn      chan struct{} // holds one entry while an update makes its plan again
 
 	mu      sync.Mutex    // guards what follows
 	arrived chan struct{} // closed and replaced at every new state
@@ -81,6 +82,15 @@ func (s *Store) State() *State { return s.state.Load() }
 // Mark returns the present epochs of a label in a zone, or of the zone itself if the label is empty. Take it before
 // the State.
 func (s *Store) Mark(apex zone.Name, label string) epoch.Mark { return s.epochs.Mark(apex, label) }
+
+// ForgetAnswers makes every mark that was taken until now a past one, though nothing has changed.
+func (s *Store) ForgetAnswers() {
+	var zones []zone.Name
+	for _, z := range s.State().sorted {
+		zones = append(zones, z.Name)
+	}
+	s.epochs.Raise(^s.forgotten.Add(1), zones, nil) // not a revision
+}
 
 // Done is closed when the store hears of no more commits; Err then says why, and is nil after Close.
 func (s *Store) Done() <-chan struct{} { return s.done }

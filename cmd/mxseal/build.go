@@ -27,6 +27,7 @@ import (
 	"github.com/mxseal/mxseal/server"
 	"github.com/mxseal/mxseal/signer"
 	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/store/etcd"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -39,6 +40,9 @@ type node struct {
 	vault    *keymgmt.Vault
 	tsig     map[zone.Name]parent.TSIG
 	engine   store.Engine
+	cluster  *etcd.Engine // the same; nil if this node is alone
+	silenced atomic.Bool  // a node of a cluster that may have missed something
+	stale    prometheus.Gauge
 	dns      *server.Server
 	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
 	store    *store.Store                // the same, for run
@@ -53,7 +57,8 @@ type node struct {
 // build opens what can fail for reasons outside of the program: key-encryption key, database, sockets.
 func build(ctx context.Context, cfg conf.Config, log *slog.Logger) (*node, error) {
 	n := &node{cfg: cfg, log: log, registry: prometheus.NewRegistry(), leading: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mxseal_node_leading", Help: "1 while this node leads: it alone rolls the keys."})}
+		Name: "mxseal_node_leading", Help: "1 while this node leads: it alone rolls the keys."}), stale: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mxseal_node_stale", Help: "1 while this node of a cluster answers SERVFAIL, because it may have missed something."})}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -124,7 +129,7 @@ func (n *node) newDNS() (*server.Server, error) {
 
 // current is the state to answer from, nil while it is being loaded.
 func (n *node) current() server.State {
-	if s := n.state.Load(); s != nil {
+	if s := n.state.Load(); s != nil && !n.silenced.Load() {
 		return s.State()
 	}
 	return nil
@@ -140,11 +145,13 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.dns.Serve(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, n.metrics, healthServer(n.registry, n.dns.Ready, n.log)) })
+	g.Go(func() error { return serveHTTP(ctx, n.metrics, healthServer(n.registry, n.ready, n.log)) })
 	g.Go(func() error {
-		if err := n.load(ctx); err != nil {
+		term, err := n.load(ctx)
+		if err != nil {
 			return err
 		}
+		g.Go(func() error { return n.guard(ctx) })
 		if err := loaded(); err != nil {
 			return err
 		}
@@ -153,7 +160,7 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 			return err
 		}
 		n.admin.Handler = handler
-		g.Go(func() error { return n.lead(ctx) })
+		g.Go(func() error { return n.lead(ctx, term) })
 		g.Go(func() error { return serveHTTP(ctx, n.api, n.admin) })
 		n.log.Info("serving", "version", version(), "dns", n.dns.Addrs(), "api", n.api.Addr().String(), "metrics", n.metrics.Addr().String(),
 			"revision", n.store.State().Revision())
@@ -162,66 +169,98 @@ func (n *node) run(ctx context.Context, loaded func() error) (err error) {
 	return g.Wait()
 }
 
-// load reads the database, opens the keys, and makes the steps of rollovers that were due while nothing ran.
-func (n *node) load(ctx context.Context) error {
+// load reads the database and opens the keys. A node that is alone leads from then on, and makes the steps of rollovers that were due
+// while nothing ran.
+func (n *node) load(ctx context.Context) (term store.Term, err error) {
+	if err := n.join(ctx); err != nil {
+		return term, err
+	}
 	m := store.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
 	s, err := store.Start(ctx, n.engine, store.Options{Open: n.vault.Open, Log: n.log, Metrics: m})
 	if err != nil {
-		return fmt.Errorf("load the database: %w", err)
+		return term, fmt.Errorf("load the database: %w", err)
 	}
 	n.store = s
 	km := keymgmt.NewMetrics()
 	n.registry.MustRegister(km.Collectors()...)
 	clock := newSystemClock(n.cfg.Keys.TrustClock)
-	n.keys = keymgmt.NewManager(keymgmt.Options{Store: keyStore{s, &n.term}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km})
-	if !isEtcd(n.cfg) { // who is alone leads at once, and makes the steps that were due before it answers
-		term, err := n.engine.Lead(ctx)
-		if err != nil {
-			return err
+	options := keymgmt.Options{Store: keyStore{s, &n.term}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km}
+	if n.cluster != nil {
+		options.Behind = n.cluster.Behind
+	}
+	n.keys = keymgmt.NewManager(options)
+	if n.cluster == nil {
+		if term, err = n.takeTerm(ctx); err != nil {
+			return term, err
 		}
-		n.term.Store(term.Token)
 		n.keys.CatchUp(ctx, clock.Read())
 	}
 	n.state.Store(s)
 	go debug.FreeOSMemory() // what was read and decoded is half of the memory by now, and will not be needed again
-	return nil
+	return term, nil
+}
+
+// takeTerm waits until this node leads.
+func (n *node) takeTerm(ctx context.Context) (store.Term, error) {
+	term, err := n.engine.Lead(ctx)
+	if err != nil {
+		return term, err
+	}
+	n.term.Store(term.Token)
+	n.leading.Set(1)
+	if n.cluster != nil {
+		n.log.Info("this node leads: it rolls the keys", "term", term.Token)
+	}
+	return term, nil
 }
 
 // leadPause is between attempts to lead, when the engine cannot say who does.
 const leadPause = time.Second
 
-// lead rolls keys whenever this node leads, until ctx is done.
-func (n *node) lead(ctx context.Context) error {
-	for ctx.Err() == nil {
-		term, err := n.engine.Lead(ctx)
-		if err != nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(leadPause):
+// lead rolls keys whenever this node leads, as it does already in a term that is not the zero one, until ctx is done.
+func (n *node) lead(ctx context.Context, term store.Term) error {
+	said := ""
+	for {
+		if term.Token != 0 {
+			if err := n.reign(ctx, term); err != nil {
+				return err
 			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		var err error
+		if term, err = n.takeTerm(ctx); err == nil {
+			said = ""
 			continue
 		}
-		n.term.Store(term.Token)
-		n.leading.Set(1)
-		n.log.Info("this node leads: it rolls the keys", "term", term.Token)
-		reign, end := context.WithCancel(ctx)
-		go func() {
-			defer end()
-			select {
-			case <-term.Ended:
-			case <-reign.Done():
-			}
-		}()
-		err = n.keys.Run(reign)
-		end()
-		n.leading.Set(0)
-		if err != nil {
-			return err
+		if text := err.Error(); text != said && ctx.Err() == nil {
+			n.log.Warn("it is not known who leads", "error", err)
+			said = text
 		}
-		n.term.Store(0)
+		select {
+		case <-ctx.Done():
+		case <-time.After(leadPause):
+		}
 	}
-	return nil
+}
+
+// reign rolls keys until a term is over.
+func (n *node) reign(ctx context.Context, term store.Term) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		defer end()
+		select {
+		case <-term.Ended:
+		case <-ctx.Done():
+		}
+	}()
+	err := n.keys.Run(ctx)
+	n.leading.Set(0)
+	n.term.Store(0)
+	return err
 }
 
 // newAPI makes the admin API.

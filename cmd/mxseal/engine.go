@@ -86,7 +86,8 @@ func restoreEngine(ctx context.Context, cfg conf.Config, in io.Reader) (what str
 
 func etcdConfig(cfg conf.Config) (etcd.Config, error) {
 	e := cfg.Store.Etcd
-	c := etcd.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, Node: e.Node, CA: e.CA, Cert: e.Cert, Key: e.Key, User: e.User, Now: time.Now}
+	c := etcd.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, Node: e.Node, CA: e.CA, Cert: e.Cert, Key: e.Key, User: e.User, StaleAfter: e.StaleAfter.Truncate(time.Second),
+		Version: version(), Now: time.Now}
 	if e.PasswordFile == "" {
 		return c, nil
 	}

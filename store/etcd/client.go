@@ -32,7 +32,10 @@ type Config struct {
 	User      string   // empty: no authentication by password
 	Password  string
 	Node      string // names this node; no two may have the same name
-	Now       func() time.Time
+	Version   string // of this program
+	// StaleAfter is for how long this node may answer without hearing of etcd; whole seconds. It is for [Engine.Join].
+	StaleAfter time.Duration
+	Now        func() time.Time
 }
 
 // Bounds on time. callTime is longer than an election in etcd takes, so that a commit survives one.
@@ -99,6 +102,10 @@ func (c Config) metaKey() string   { return c.Prefix + "/meta" }
 func (c Config) records() string   { return c.Prefix + "/record/" }
 func (c Config) leaderKey() string { return c.Prefix + "/leader" }
 func (c Config) writerKey() string { return c.Prefix + "/writer/" + c.Node }
+func (c Config) lastKey() string   { return c.Prefix + "/last" } // is written with every commit
+func (c Config) heardKey() string  { return c.Prefix + "/heard" }
+func (c Config) nodesKey() string  { return c.Prefix + "/node/" }
+func (c Config) nodeKey() string   { return c.nodesKey() + c.Node }
 
 // Exists reports whether there is a database.
 func Exists(ctx context.Context, c Config) (bool, error) {

@@ -185,7 +185,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 	next := w.number + 1
 	mine := w.e.config.writerKey()
 	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.Value(mine), "=", w.mark(w.number))}
-	then := []clientv3.Op{clientv3.OpPut(mine, w.mark(next))}
+	then := []clientv3.Op{clientv3.OpPut(mine, w.mark(next)), clientv3.OpPut(w.e.config.lastKey(), w.e.config.Node)}
 	looks := []clientv3.Op{clientv3.OpGet(mine)}
 	seen := map[string]bool{}
 	for i, r := range b.requests {

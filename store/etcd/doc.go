@@ -13,6 +13,7 @@
 // the node has for itself from one number to the next. A node that does not know looks at that key, and in the same transaction
 // deletes it: either it finds the number that the lost transaction has written, or that one can no longer be committed.
 //
-// A member that has lost the others goes on telling old news. A node therefore asks how far its watch has come, and says when it has
-// last heard that it has everything: see Engine.Heard.
+// A node that is cut off goes on answering with what it has. Keys can nevertheless be rolled: every node has a seat, which is a key
+// on a lease that it renews, and says there up to which revision it has everything. The leader takes no further step with the keys
+// until all seats say so; and who could not renew its seat for Config.StaleAfter, after which the seat is gone, answers no more.
 package etcd

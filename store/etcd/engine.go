@@ -26,7 +26,8 @@ type Engine struct {
 	close  context.CancelFunc
 	tasks  sync.WaitGroup // besides the writer
 	away   atomic.Bool    // etcd did not answer the last call of the writer
-	heard  atomic.Pointer[time.Time]
+	seat   seat
+	heard  heard
 }
 
 // Open opens the database in a cluster that can be reached. The errors wrap those of this package.
@@ -39,7 +40,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	e := &Engine{config: c, client: client, queue: store.NewQueue(maxWaiting)}
-	e.hear()
+	e.seat.e, e.seat.advanced = e, make(chan struct{}, 1)
 	e.ctx, e.close = context.WithCancel(context.Background())
 	w := &writer{e: e}
 	go w.run()
@@ -112,27 +113,25 @@ func (e *Engine) record(kv *mvccpb.KeyValue) (store.Record, error) {
 
 func seal(value []byte) string { return string([]byte{recordFormat}) + string(value) }
 
-// How often a watch asks how far it has come, and how long it waits before it begins again.
-const (
-	askEvery   = 2 * time.Second
-	watchPause = 200 * time.Millisecond
-)
+// watchPause is how long a watch waits before it begins again.
+const watchPause = 200 * time.Millisecond
 
 // Watch implements store.Engine. While etcd cannot be reached it waits; a member that has lost the others it leaves.
 func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commit) error) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	e.tasks.Go(func() { e.askForProgress(ctx) })
+	e.seat.advance(after)
 	for {
 		if err := e.follow(ctx, &after, apply); err != nil {
 			return err
 		}
 		select {
 		case <-time.After(watchPause):
-		case <-e.ctx.Done():
-			return store.ErrClosed
-		case <-ctx.Done():
+		case <-ctx.Done(): // also when the engine is closed
+			if e.ctx.Err() != nil {
+				return store.ErrClosed
+			}
 			return ctx.Err()
 		}
 	}
@@ -158,31 +157,11 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 				return err
 			}
 			*after = c.Revision
+			e.seat.advance(c.Revision)
 		}
-		e.hear()
 	}
 	return nil
 }
-
-// askForProgress makes the watch say how far it has come, though there is nothing new.
-func (e *Engine) askForProgress(ctx context.Context) {
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			_ = e.client.RequestProgress(ctx) // if it fails nothing is heard
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// hear notes that this node has everything that etcd has.
-func (e *Engine) hear() { e.heard.Store(new(e.config.Now())) }
-
-// Heard is when this node knew last that it had everything.
-func (e *Engine) Heard() time.Time { return *e.heard.Load() }
 
 // commits puts events together that were committed together: etcd tells them in order, and those of one revision at once.
 func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err error) {

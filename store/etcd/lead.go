@@ -46,12 +46,18 @@ func (e *Engine) stand(ctx context.Context) (term store.Term, revision int64, er
 		return term, 0, err
 	}
 	response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", 0)).
-		Then(clientv3.OpPut(e.config.leaderKey(), e.config.Node, clientv3.WithLease(lease.ID))).Commit()
+		Then(clientv3.OpPut(e.config.leaderKey(), e.config.Node, clientv3.WithLease(lease.ID)), clientv3.OpGet(e.config.heardKey())).Commit()
 	if err != nil {
 		return term, 0, err
 	}
 	if response.Succeeded {
+		written := ""
+		for _, kv := range response.Responses[1].GetResponseRange().Kvs {
+			written = string(kv.Value)
+		}
+		e.heard.begin(written, e.config.Now())
 		term = store.Term{Token: uint64(response.Header.Revision), Ended: e.reign(ctx, giveUp, lease.ID, alive)}
+		e.tasks.Go(func() { e.listen(term) })
 	}
 	return term, response.Header.Revision, nil
 }

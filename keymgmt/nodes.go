@@ -1,0 +1,53 @@
+package keymgmt
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// All waiting times rely on every node answering with what was committed within the zone's propagation delay, or not at all (Dprp of
+// RFC 7583 §2). Where several nodes share a database that may become wrong: one of them may be cut off, and go on answering. As
+// long as that may be so no step is made, and the waiting times stand still.
+
+// judgeNodes decides whether steps may be made, as far as other nodes are concerned. When they may again, all waiting times are
+// longer by the time for which they could not be relied on.
+func (m *Manager) judgeNodes(ctx context.Context, r Reading) {
+	if m.o.Behind == nil {
+		return
+	}
+	behind, who := m.o.Behind()
+	if late := behind - m.leastDelay(); late > 0 {
+		if m.stoodStill.IsZero() {
+			m.stoodStill = r.Wall.Add(-late)
+			m.o.Log.Warn("no key changes while a node may be answering with what was replaced", "nodes", who, "since", r.Wall.Add(-behind))
+		}
+		m.hold(fmt.Errorf("%s may be answering with what was replaced up to %s ago; if it is gone for good, say so: mxseal node forget", who, behind.Round(time.Second)))
+		return
+	}
+	if m.stoodStill.IsZero() {
+		return
+	}
+	if err := m.shiftTimes(ctx, r.Wall, m.stoodStill); err != nil {
+		m.hold(err)
+		return
+	}
+	m.o.Log.Info("all nodes answer with what was committed; the waiting times of the keys go on", "stood still since", m.stoodStill)
+	m.stoodStill = time.Time{}
+}
+
+// hold keeps steps from being made. The first reason is kept.
+func (m *Manager) hold(why error) {
+	if m.holding == nil {
+		m.holding = why
+	}
+}
+
+// leastDelay is the smallest propagation delay of all zones.
+func (m *Manager) leastDelay() time.Duration {
+	least := never
+	for z := range m.o.Store.View().Zones {
+		least = min(least, z.Keys.PropagationDelay)
+	}
+	return least
+}

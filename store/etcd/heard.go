@@ -1,0 +1,189 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/zone"
+)
+
+// heard is what the leader knows of what the nodes have heard. It is written down now and then: who leads next goes on from there.
+type heard struct {
+	mu      sync.Mutex
+	all     time.Time // everything that was committed before then, all nodes have
+	missing []string  // nodes that did not have everything when that was asked last
+	written time.Time
+	// What was asked for last, and when: nodes that have it by now had everything of then.
+	owed  uint64
+	asked time.Time
+}
+
+const (
+	askEvery   = time.Second
+	writeEvery = 10 * time.Second
+)
+
+// Behind returns for how long a node may have been answering without what was committed since, and names the nodes that were
+// behind when they were asked last. It is for the leader; a node that is gone counts until its lease ends, or [Engine.Forget].
+func (e *Engine) Behind() (time.Duration, string) {
+	e.heard.mu.Lock()
+	defer e.heard.mu.Unlock()
+	who := "a node"
+	if len(e.heard.missing) > 0 {
+		who = strings.Join(e.heard.missing, ", ")
+	}
+	return e.config.Now().Sub(e.heard.all), who
+}
+
+// begin takes over what the leader before had written.
+func (h *heard) begin(text string, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all, h.missing, h.owed, h.asked, h.written = now, nil, 0, time.Time{}, now
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Before(now) {
+		h.all = now.Add(-now.Sub(at)) // with the monotonic clock
+	}
+}
+
+// note takes in an answer to a question of now.
+func (h *heard) note(now time.Time, nodes []seated, last uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	least := uint64(math.MaxUint64)
+	h.missing = nil
+	for _, n := range nodes {
+		least = min(least, n.Revision)
+		if n.Revision < h.owed {
+			h.missing = append(h.missing, n.Name)
+		}
+	}
+	if least >= h.owed {
+		if !h.asked.IsZero() {
+			h.all = h.asked
+		}
+		h.owed, h.asked = last, now
+	}
+	if least >= last {
+		h.all = now
+	}
+}
+
+// unwritten returns what is to be written down, the zero time if nothing.
+func (h *heard) unwritten(now time.Time) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Sub(h.written) < writeEvery {
+		return time.Time{}
+	}
+	h.written = now
+	return h.all
+}
+
+// listen asks what all nodes have, until a term is over.
+func (e *Engine) listen(term store.Term) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-term.Ended:
+			return
+		}
+		now := e.config.Now()
+		nodes, last, err := e.nodes(e.ctx)
+		if err != nil {
+			continue // nothing was heard
+		}
+		e.heard.note(now, nodes, last)
+		if at := e.heard.unwritten(now); !at.IsZero() {
+			e.writeHeard(term.Token, at)
+		}
+	}
+}
+
+// writeHeard fails when the term is over, and need not succeed: who leads next is then more careful than is needed.
+func (e *Engine) writeHeard(token uint64, at time.Time) {
+	ctx, cancel := context.WithTimeout(e.ctx, callTime)
+	defer cancel()
+	_, _ = e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", int64(token))).
+		Then(clientv3.OpPut(e.config.heardKey(), at.UTC().Format(time.RFC3339Nano))).Commit()
+}
+
+// seated is a node with the lease of its seat.
+type seated struct {
+	store.Node
+	lease clientv3.LeaseID
+}
+
+// nodes returns all nodes that may answer, and the revision of the last commit.
+func (e *Engine) nodes(ctx context.Context) (nodes []seated, last uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	response, err := e.client.Txn(ctx).Then(clientv3.OpGet(e.config.nodesKey(), clientv3.WithPrefix()),
+		clientv3.OpGet(e.config.lastKey()), clientv3.OpGet(e.config.leaderKey())).Commit()
+	if err != nil {
+		return nil, 0, fmt.Errorf("etcd: %w", err)
+	}
+	leads := ""
+	for _, kv := range response.Responses[2].GetResponseRange().Kvs {
+		leads = string(kv.Value)
+	}
+	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
+		var c claim
+		if err := json.Unmarshal(kv.Value, &c); err != nil {
+			return nil, 0, fmt.Errorf("etcd: %s: %w", kv.Key, err)
+		}
+		name := strings.TrimPrefix(string(kv.Key), e.config.nodesKey())
+		node := store.Node{Name: name, Version: c.Version, Since: c.Since, Revision: c.Revision, Leads: name == leads}
+		nodes = append(nodes, seated{node, clientv3.LeaseID(kv.Lease)})
+	}
+	for _, kv := range response.Responses[1].GetResponseRange().Kvs {
+		last = uint64(kv.ModRevision)
+	}
+	return nodes, last, nil
+}
+
+// Nodes implements store.Cluster.
+func (e *Engine) Nodes(ctx context.Context) ([]store.Node, error) {
+	found, _, err := e.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	nodes := make([]store.Node, len(found))
+	for i, n := range found {
+		left, err := e.client.TimeToLive(ctx, n.lease)
+		if err != nil {
+			return nil, fmt.Errorf("etcd: %w", err)
+		}
+		nodes[i] = n.Node
+		nodes[i].Silent = time.Duration(left.GrantedTTL-left.TTL) * time.Second
+	}
+	return nodes, nil
+}
+
+// Forget implements store.Cluster.
+func (e *Engine) Forget(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	found, err := e.client.Get(ctx, e.config.nodesKey()+name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("etcd: %w", err)
+	case len(found.Kvs) == 0:
+		return &zone.RefusedError{Kind: zone.ErrNotFound, FieldError: zone.FieldError{Field: "node", Rule: "is none of the cluster"}}
+	}
+	if _, err := e.client.Revoke(ctx, clientv3.LeaseID(found.Kvs[0].Lease)); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// seat is the place of this node among those that answer: a key that says up to which revision it has everything, on a lease of
+// Config.StaleAfter. The others rely on what it says for as long as the key is there; a node that could not renew the lease for as
+// long must answer no more.
+type seat struct {
+	e        *Engine
+	claim    claim // as it was written last
+	lease    clientv3.LeaseID
+	key      int64 // revision of the key as it was written last
+	advanced chan struct{}
+
+	applied atomic.Uint64             // has everything up to here
+	owed    atomic.Uint64             // what was there already when the seat was taken
+	renewed atomic.Pointer[time.Time] // when the lease was renewed last, at the latest; nil: never
+	lost    atomic.Bool               // another process has the name
+}
+
+// claim is what a node says of itself: the value of its key.
+type claim struct {
+	Run      string    `json:"run"` // of the process; no two are the same
+	Version  string    `json:"version"`
+	Since    time.Time `json:"since"`
+	Revision uint64    `json:"revision"` // it has everything up to here; 0: it is loading
+}
+
+const (
+	renewEvery = 3 * time.Second
+	tellPause  = 100 * time.Millisecond // at least, between two reports of a node
+	leaseSlack = 10 * time.Second       // the lease outlasts the time for which the node answers without it
+)
+
+// errVacant means that the seat is gone: its lease has ended, or the node was forgotten.
+var errVacant = errors.New("the seat is gone")
+
+// Why a node may have missed something. It must not answer.
+var (
+	errSilent = errors.New("etcd was not heard of for longer than store.etcd.stale_after")
+	errBehind = errors.New("what was committed while this node was not there has not all arrived yet")
+	errTaken  = errors.New("another process has the name of this node (store.etcd.node)")
+)
+
+// Join makes this process the node that Config names, in place of an earlier one. It says what it has heard until Close.
+func (e *Engine) Join(ctx context.Context) error {
+	s := &e.seat
+	s.claim = claim{Run: rand.Text(), Version: e.config.Version, Since: e.config.Now().UTC()}
+	if err := s.take(ctx, true); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	e.tasks.Go(s.attend)
+	return nil
+}
+
+// Stale returns why this node may have missed what was committed longer ago than Config.StaleAfter, nil if it has not.
+func (e *Engine) Stale() error {
+	renewed := e.seat.renewed.Load()
+	switch now := e.config.Now(); {
+	case e.seat.lost.Load():
+		return errTaken
+	// By both clocks: one stands still while the machine sleeps, the other may be set.
+	case renewed == nil || max(now.Sub(*renewed), now.Round(0).Sub(renewed.Round(0))) > e.config.StaleAfter:
+		return errSilent
+	case e.seat.applied.Load() < e.seat.owed.Load():
+		return errBehind
+	}
+	return nil
+}
+
+// advance notes what this node has.
+func (s *seat) advance(revision uint64) {
+	s.applied.Store(revision)
+	select {
+	case s.advanced <- struct{}{}:
+	default: // it is about to look anyway
+	}
+}
+
+// attend keeps the seat.
+func (s *seat) attend() {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for !s.lost.Load() {
+		select {
+		case <-tick.C:
+			s.renew()
+		case <-s.advanced:
+			s.report()
+			select {
+			case <-time.After(tellPause):
+			case <-s.e.ctx.Done():
+			}
+		case <-s.e.ctx.Done():
+			s.e.revoke(s.e.ctx, s.lease)
+			return
+		}
+	}
+}
+
+// report is tell for as long as a call may take. What fails is found out by renew.
+func (s *seat) report() {
+	ctx, cancel := context.WithTimeout(s.e.ctx, callTime)
+	defer cancel()
+	_ = s.tell(ctx)
+}
+
+// renew renews the lease, or takes the seat again. What fails is tried again at the next tick.
+func (s *seat) renew() {
+	ctx, cancel := context.WithTimeout(s.e.ctx, callTime)
+	defer cancel()
+	now := s.e.config.Now()
+	_, err := s.e.client.KeepAliveOnce(ctx, s.lease)
+	if err == nil {
+		err = s.tell(ctx)
+	}
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, errVacant):
+		_ = s.take(ctx, false)
+	case err == nil:
+		s.renewed.Store(&now)
+	}
+}
+
+// take takes the seat: in place of whoever had it, or only if nobody has.
+func (s *seat) take(ctx context.Context, replace bool) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	now := s.e.config.Now()
+	lease, err := s.e.client.Grant(ctx, int64((s.e.config.StaleAfter+leaseSlack)/time.Second))
+	if err != nil {
+		return err
+	}
+	s.claim.Revision = s.applied.Load()
+	key := s.e.config.nodeKey()
+	var ifs []clientv3.Cmp
+	if !replace {
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
+	}
+	last := clientv3.OpGet(s.e.config.lastKey())
+	response, err := s.e.client.Txn(ctx).If(ifs...).Then(s.put(lease.ID), last).Else(clientv3.OpGet(key), last).Commit()
+	if err != nil || !response.Succeeded {
+		s.e.revoke(ctx, lease.ID)
+	}
+	switch {
+	case err != nil:
+		return err
+	case response.Succeeded:
+		s.lease, s.key = lease.ID, response.Header.Revision
+		s.renewed.Store(&now)
+	default:
+		err = s.recognise(response)
+	}
+	for _, kv := range response.Responses[1].GetResponseRange().Kvs {
+		s.owed.Store(uint64(kv.ModRevision))
+	}
+	return err
+}
+
+func (s *seat) put(lease clientv3.LeaseID) clientv3.Op {
+	value, _ := json.Marshal(s.claim) // there is nothing in it that could fail
+	return clientv3.OpPut(s.e.config.nodeKey(), string(value), clientv3.WithLease(lease))
+}
+
+// recognise looks at a key of the node that is not as it was expected: written by an attempt whose answer was lost, or by somebody
+// else, to whom the seat is lost.
+func (s *seat) recognise(response *clientv3.TxnResponse) error {
+	found := response.Responses[0].GetResponseRange().Kvs
+	if len(found) == 0 {
+		return errVacant
+	}
+	var c claim
+	if err := json.Unmarshal(found[0].Value, &c); err != nil || c.Run != s.claim.Run {
+		s.lost.Store(true)
+		return errTaken
+	}
+	s.lease, s.key, s.claim = clientv3.LeaseID(found[0].Lease), found[0].ModRevision, c
+	return nil
+}
+
+// tell makes sure that the seat is ours, and tells the others what this node has, if that has become more.
+func (s *seat) tell(ctx context.Context) error {
+	before, key := s.claim.Revision, s.e.config.nodeKey()
+	var then []clientv3.Op
+	if s.claim.Revision = max(before, s.applied.Load()); s.claim.Revision > before {
+		then = append(then, s.put(s.lease))
+	}
+	response, err := s.e.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", s.key)).Then(then...).
+		Else(clientv3.OpGet(key)).Commit()
+	switch {
+	case err == nil && response.Succeeded:
+		if len(then) > 0 {
+			s.key = response.Header.Revision
+		}
+		return nil
+	case err == nil:
+		err = s.recognise(response)
+	}
+	s.claim.Revision = min(before, s.claim.Revision)
+	return err
+}

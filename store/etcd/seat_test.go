@@ -1,0 +1,178 @@
+package etcd_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/store/etcd"
+)
+
+// fakeClock stands still.
+type fakeClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) Pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// join opens an engine that takes a seat.
+func join(t *testing.T, c *Cluster, node string, now func() time.Time) *etcd.Engine {
+	t.Helper()
+	cfg := config(c, t, node)
+	cfg.Now, cfg.StaleAfter, cfg.Version = now, 72*time.Hour, "v1"
+	e, err := etcd.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	if err := e.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// watch has an engine hear of everything from now on.
+func watch(t *testing.T, e *etcd.Engine) {
+	t.Helper()
+	_, revision := loadAt(t, e)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = e.Watch(ctx, revision, func(store.Commit) error { return nil })
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+func staleFor(e *etcd.Engine, why string) func() bool {
+	return func() bool { err := e.Stale(); return err != nil && strings.Contains(err.Error(), why) }
+}
+
+func fresh(e *etcd.Engine) func() bool { return func() bool { return e.Stale() == nil } }
+
+// The leader knows for how long a node has not heard, and who. A node that is said to be gone is not waited for; if it is not
+// gone, it answers again when it has heard everything.
+func TestANodeThatDoesNotHear(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	a, b := join(t, c, "a", clock.Now), join(t, c, "b", clock.Now)
+	watch(t, a)
+	if _, err := a.Lead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	behind := func(e *etcd.Engine, least time.Duration) func() bool {
+		return func() bool { d, _ := e.Behind(); return d >= least }
+	}
+	heard := func() bool { d, _ := a.Behind(); return d == 0 }
+	if _, err := a.Commit(t.Context(), put("x", "1", 0)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "all but b have heard", func() bool { _, who := a.Behind(); return who == "b" })
+	clock.Pass(time.Hour)
+	if !behind(a, time.Hour)() {
+		t.Error("an hour later b is not behind")
+	}
+	if err := a.Forget(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "b takes its seat again, and owes", staleFor(b, "not all arrived"))
+	watch(t, b)
+	await(t, "b answers", fresh(b))
+	await(t, "all have heard", heard)
+	nodes, err := b.Nodes(t.Context())
+	if err != nil || len(nodes) != 2 || nodes[0].Name != "a" || !nodes[0].Leads || nodes[1].Leads || nodes[1].Version != "v1" || nodes[1].Revision == 0 {
+		t.Errorf("%+v, %v", nodes, err)
+	}
+}
+
+// Who leads next does not believe that everybody has heard: it goes on from what the one before has written.
+func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	a, b := join(t, c, "a", clock.Now), join(t, c, "b", clock.Now)
+	watch(t, a)
+	ctx, resign := context.WithCancel(t.Context())
+	term, err := a.Lead(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Commit(t.Context(), put("x", "1", 0)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "all but b have heard", func() bool { _, who := a.Behind(); return who == "b" })
+	clock.Pass(time.Hour)
+	heardKey := config(c, t, "a").Prefix + "/heard"
+	await(t, "it is written", func() bool {
+		found, err := c.Client().Get(t.Context(), heardKey)
+		return err == nil && len(found.Kvs) == 1
+	})
+	resign()
+	<-term.Ended
+	clock.Pass(time.Hour)
+	if _, err := b.Lead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d, _ := b.Behind(); d < 2*time.Hour {
+		t.Errorf("the next leader knows of %s", d)
+	}
+}
+
+// A node that does not hear of etcd answers for a while, and then no more until it has heard.
+func TestStale(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	a := join(t, c, "a", clock.Now)
+	watch(t, a)
+	await(t, "it answers", fresh(a))
+	c.Members[0].Signal(syscall.SIGSTOP)
+	clock.Pass(72 * time.Hour)
+	if err := a.Stale(); err != nil {
+		t.Error(err)
+	}
+	clock.Pass(time.Second)
+	if !staleFor(a, "stale_after")() {
+		t.Errorf("after 72 hours: %v", a.Stale())
+	}
+	c.Members[0].Signal(syscall.SIGCONT)
+	await(t, "it answers again", fresh(a))
+}
+
+// Two processes with one name: the one that came first answers no more.
+func TestOneNameTwice(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	first := join(t, c, "a", time.Now)
+	watch(t, first)
+	await(t, "the first answers", fresh(first))
+	second := join(t, c, "a", time.Now)
+	watch(t, second)
+	await(t, "the first gives way", staleFor(first, "store.etcd.node"))
+	await(t, "the second answers", fresh(second))
+}
