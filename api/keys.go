@@ -13,8 +13,8 @@ import (
 // KeyManager rolls keys. Safe for concurrent use; see keymgmt.Manager.
 type KeyManager interface {
 	Status(apex zone.Name, now time.Time) (keymgmt.Status, bool)
-	Roll(ctx context.Context, apex zone.Name, role keymgmt.Role, emergency bool) error
-	DryRun(apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) ([]keymgmt.Event, error)
+	Roll(ctx context.Context, apex zone.Name, role keymgmt.Role, emergency bool) (keymgmt.Rollover, error)
+	DryRun(apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) (keymgmt.Rollover, error)
 	ConfirmDS(ctx context.Context, apex zone.Name, id string) error
 	Restore(ctx context.Context, apex zone.Name, id string) error
 	Add(ctx context.Context, apex zone.Name, dnskey string, place keymgmt.Place) error
@@ -95,7 +95,8 @@ type RollRequest struct {
 
 // Rollover is the answer to RollRequest.
 type Rollover struct {
-	Steps []KeyEvent `json:"steps" doc:"those to come"`
+	Steps  []KeyEvent `json:"steps" doc:"those to come, until the rollover has ended"`
+	Queued string     `json:"queued,omitempty" doc:"that an emergency begins after the present rollover, and what that waits for"`
 }
 
 func (a *API) keyRoutes() {
@@ -179,15 +180,15 @@ func (a *API) rollKey(c *call, body RollRequest) (answer[Rollover], error) {
 		return answer[Rollover]{}, err
 	}
 	role := keymgmt.Role(body.Role)
+	var r keymgmt.Rollover
+	status := http.StatusAccepted
 	if body.DryRun {
-		steps, err := a.Keys.DryRun(z.Name, role, body.Emergency, c.now)
-		return answer[Rollover]{body: Rollover{showEvents(steps)}}, err
+		status = http.StatusOK
+		r, err = a.Keys.DryRun(z.Name, role, body.Emergency, c.now)
+	} else {
+		r, err = a.Keys.Roll(c.ctx, z.Name, role, body.Emergency)
 	}
-	if err := a.Keys.Roll(c.ctx, z.Name, role, body.Emergency); err != nil {
-		return answer[Rollover]{}, err
-	}
-	s, err := a.keyStatus(c)
-	return answer[Rollover]{status: http.StatusAccepted, body: Rollover{showEvents(s.Coming)}}, err
+	return answer[Rollover]{status: status, body: Rollover{Steps: showEvents(r.Steps), Queued: r.Queued}}, err
 }
 
 func (a *API) confirmDS(c *call, _ nothing) (answer[KeyStatus], error) {

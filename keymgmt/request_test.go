@@ -80,7 +80,8 @@ func (b *bench) key(use string) KeyStatus {
 }
 
 func (b *bench) roll(role Role, emergency bool) error {
-	return b.manager.Roll(b.t.Context(), b.apex, role, emergency)
+	_, err := b.manager.Roll(b.t.Context(), b.apex, role, emergency)
+	return err
 }
 
 func (b *bench) confirm(id string) error {
@@ -100,7 +101,8 @@ func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
 	b := newBench(t, nil)
 	refusal(t, b.roll("boss", false), zone.ErrInvalid, "role", "ksk or zsk")
 	refusal(t, b.roll(CSK, false), zone.ErrInvalid, "role", "has no CSK")
-	refusal(t, b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false), zone.ErrNotFound, "zone", "no zone")
+	_, err := b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false)
+	refusal(t, err, zone.ErrNotFound, "zone", "no zone")
 	refusal(t, b.confirm("nope"), zone.ErrNotFound, "key", "no key")
 	refusal(t, b.confirm(b.key("zsk").ID), zone.ErrInvalid, "key", "has no DS")
 	refusal(t, b.manager.Restore(t.Context(), b.apex, b.key("zsk").ID), zone.ErrConflict, "key", "not in the trash")
@@ -163,9 +165,8 @@ func TestConfirmationsAreChecked(t *testing.T) {
 func TestRolloverIsToldAsItGoes(t *testing.T) {
 	b := newBench(t, nil)
 	first := b.key("zsk").ID
-	steps, err := b.manager.DryRun(b.apex, ZSK, false, b.at)
-	if err != nil || len(steps) < 5 || steps[0].Kind != StepGoal || steps[1].Kind != StepPublish {
-		t.Errorf("dry run %v, %v", steps, err)
+	if r, err := b.manager.DryRun(b.apex, ZSK, false, b.at); err != nil || len(r.Steps) < 5 || r.Steps[0].Kind != StepGoal || r.Steps[1].Kind != StepPublish {
+		t.Errorf("dry run %v, %v", r, err)
 	}
 	if len(b.status().Keys) != 2 {
 		t.Error("the dry run has made a key")
@@ -195,6 +196,48 @@ func TestRolloverIsToldAsItGoes(t *testing.T) {
 	b.tick(0)
 	if b.key("incoming").ID != first {
 		t.Error("the restored key does not come")
+	}
+}
+
+// What is said of a rollover ends with it, also if it is queued behind another one; and that it is queued is said too.
+func TestStepsEndWithTheRollover(t *testing.T) {
+	for name, change := range map[string]func(s *zone.ZoneSpec){
+		"ksk and zsk":   nil,
+		"csk":           func(s *zone.ZoneSpec) { s.Keys.CSK = true },
+		"a standby ksk": func(s *zone.ZoneSpec) { s.Keys.StandbyKSK = true },
+	} {
+		b := newBench(t, change)
+		for _, role := range []Role{KSK, ZSK} {
+			expect := func(r Rollover, err error, starts int, queued bool) {
+				t.Helper()
+				for _, e := range r.Steps {
+					if e.Kind == StepGoal {
+						starts--
+					}
+				}
+				if err != nil || starts != 0 || len(r.Steps) == 0 || r.Steps[len(r.Steps)-1].Kind != StepRetire || strings.Contains(r.Queued, "not before") != queued {
+					t.Errorf("%s, %s: %d starts are missing of %+v, %v", name, role, starts, r, err)
+				}
+			}
+			b.confirmWanted()
+			r, err := b.manager.DryRun(b.apex, role, false, b.at)
+			expect(r, err, 1, false)
+			r, err = b.manager.Roll(t.Context(), b.apex, role, false)
+			expect(r, err, 0, false)
+			b.tick(0)
+			r, err = b.manager.DryRun(b.apex, role, true, b.at)
+			expect(r, err, 2, false)
+			for range 2 {
+				r, err = b.manager.Roll(t.Context(), b.apex, role, true)
+				expect(r, err, 1, true)
+				r, err = b.manager.DryRun(b.apex, role, true, b.at)
+				expect(r, err, 1, true)
+			}
+			for range 10 {
+				b.tick(48 * time.Hour)
+				b.confirmWanted()
+			}
+		}
 	}
 }
 

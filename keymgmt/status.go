@@ -179,17 +179,3 @@ func (m *Manager) Status(apex zone.Name, now time.Time) (Status, bool) {
 	}
 	return s, true
 }
-
-// DryRun returns the steps that a rollover would take if it began now. Nothing is changed.
-func (m *Manager) DryRun(apex zone.Name, role Role, emergency bool, now time.Time) ([]Event, error) {
-	in, ok := m.input(m.o.Store.View(), apex, Sighting{})
-	if !ok || in.Chain == nil {
-		return nil, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)
-	}
-	step, err := m.planner.on(in, now).roll(role, emergency)
-	if err != nil || step == nil {
-		return nil, err
-	}
-	events := []Event{{At: now.UTC(), Kind: step.Kind, Why: step.Why}}
-	return append(events, m.planner.forecast(imagine(in, step, now), now)...), nil
-}

@@ -150,12 +150,15 @@ func keyRoll(f *clientFlags) *cobra.Command {
 		if f.output == asJSON {
 			return printJSON(cmd.OutOrStdout(), made)
 		}
+		if made.Queued != "" {
+			fmt.Fprintln(cmd.OutOrStdout(), made.Queued)
+		}
 		for _, e := range made.Steps {
 			fmt.Fprintln(cmd.OutOrStdout(), eventText(e))
 		}
 		return nil
 	})
-	cmd.Long = `Begin the rollover of a key, and print the steps that it takes. Every step waits until it can make no answer bogus, in an emergency too.
+	cmd.Long = `Begin the rollover of a key, and print the steps that it takes until it has ended. Every step waits until it can make no answer bogus, in an emergency too.
 While a rollover of the same role is on its way another one is refused; with --emergency it begins right after that.`
 	cmd.Flags().StringVar(&r.Role, "role", "", "ksk or zsk; of a CSK either means both")
 	cmd.Flags().BoolVar(&r.Emergency, "emergency", false, "do not be refused while a rollover of the role is on its way: begin right after it")
