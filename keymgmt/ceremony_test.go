@@ -2,6 +2,7 @@ package keymgmt
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -330,7 +331,7 @@ func TestKeysThatAreBrought(t *testing.T) {
 	var ids []string
 	for _, k := range b.status().Keys {
 		if k.Use == "foreign" {
-			ids = append(ids, k.ID)
+			ids = append(ids, fmt.Sprint(k.KeyTag))
 		}
 	}
 	for _, id := range ids {

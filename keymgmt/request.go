@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mxseal/mxseal/zone"
@@ -119,17 +120,31 @@ func (p *plan) earliest() string {
 // ConfirmDS notes what an operator says: that all servers of the parent have the DS of a key, and none that is not wanted. When
 // it is said of every key of the DS RRset that is wanted, the rollover goes on. Where the zone's policy names the servers
 // they are asked, and have to say so too.
-func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, id string) error {
-	if err := m.checkConfirmation(ctx, apex, id); err != nil {
+func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, key string) error {
+	if err := m.checkConfirmation(ctx, apex); err != nil {
 		return err
 	}
 	return m.request(ctx, apex, func(p *plan) (*Step, error) {
-		wanted, err := p.confirmable(id)
+		k, err := p.named(key)
 		if err != nil {
 			return nil, err
 		}
-		return p.confirm(wanted, id), nil
+		wanted := last(p.in.Chain.DS)
+		if err := p.confirmable(k, wanted); err != nil {
+			return nil, err
+		}
+		return p.confirm(wanted, k.ID), nil
 	})
+}
+
+// named returns the key that somebody names by its id or by its key tag, which no two keys of a zone have in common.
+func (p *plan) named(key string) (*KeyRecord, error) {
+	for _, k := range p.in.Keys {
+		if k.ID == key || strconv.Itoa(int(k.KeyTag)) == key {
+			return k, nil
+		}
+	}
+	return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", key)
 }
 
 // confirm notes one key; when all are, the DS RRset is seen.
@@ -145,22 +160,21 @@ func (p *plan) confirm(wanted Version, id string) *Step {
 }
 
 // confirmable checks that a key's DS is what the parent was asked for.
-func (p *plan) confirmable(id string) (Version, error) {
-	k, wanted := p.find(id), last(p.in.Chain.DS)
+func (p *plan) confirmable(k *KeyRecord, wanted Version) error {
 	switch {
-	case k == nil:
-		return Version{}, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
 	case !k.Role.signsKeys():
-		return Version{}, refuse(zone.ErrInvalid, "key", "a %s has no DS", k.Role)
+		return refuse(zone.ErrInvalid, "key", "a %s has no DS", k.Role)
 	case p.in.Parent != nil:
-		return Version{}, refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
-	case !wanted.has(id):
-		return Version{}, refuse(zone.ErrConflict, "key", "the parent is not to have its DS%s", p.earliest())
+		return refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
+	case !k.Retired.IsZero():
+		return refuse(zone.ErrConflict, "key", "is retired: the parent is not to have its DS")
+	case !wanted.has(k.ID):
+		return refuse(zone.ErrConflict, "key", "the parent is not to have its DS%s", p.earliest())
 	}
-	return wanted, nil
+	return nil
 }
 
-func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name, id string) error {
+func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name) error {
 	v := m.o.Store.View()
 	in, ok := m.input(v, apex, Sighting{})
 	if !ok || in.Chain == nil || m.o.Parents == nil || len(in.Zone.Parent.Servers) == 0 || in.Parent != nil {
@@ -174,12 +188,12 @@ func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name, id stri
 }
 
 // Restore takes a key out of the trash: it becomes the goal of its role, as a new key does in a rollover.
-func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error {
+func (m *Manager) Restore(ctx context.Context, apex zone.Name, key string) error {
 	return m.request(ctx, apex, func(p *plan) (*Step, error) {
-		k := p.find(id)
+		k, err := p.named(key)
 		switch {
-		case k == nil:
-			return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
+		case err != nil:
+			return nil, err
 		case k.Retired.IsZero():
 			return nil, refuse(zone.ErrConflict, "key", "is not in the trash")
 		case !p.settledKSK() || !p.settledZSK() || p.otherKeysWanted():
@@ -190,7 +204,7 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error 
 			return nil, refuse(zone.ErrConflict, "key", "is a %s %s, which the zone's policy does not ask for", k.Algorithm, k.Role)
 		}
 		s := p.restore(k)
-		s.Unretire = id
+		s.Unretire = k.ID
 		return s, nil
 	})
 }

@@ -3,6 +3,7 @@ package keymgmt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -133,9 +134,22 @@ func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
 	}
 	refusal(t, b.confirm(fresh.ID), zone.ErrConflict, "key", "not before")
 	b.tick(66 * time.Minute)
-	if err := b.confirm(fresh.ID); err != nil {
+	if err := b.confirm(fmt.Sprint(fresh.KeyTag)); err != nil { // its id in other tests
 		t.Errorf("once it is asked for: %v", err)
 	}
+	for range 3 {
+		b.tick(48 * time.Hour)
+	}
+	for _, k := range b.status().Keys {
+		if k.Role == KSK && k.Use == "retired" {
+			refusal(t, b.confirm(k.ID), zone.ErrConflict, "key", "is retired")
+			if err := b.manager.Restore(t.Context(), b.apex, fmt.Sprint(k.KeyTag)); err != nil {
+				t.Errorf("the KSK of before: %v", err)
+			}
+			return
+		}
+	}
+	t.Error("the KSK of before is not in the trash")
 }
 
 // With the servers of the parent in the policy, a confirmation is checked with them.

@@ -40,13 +40,15 @@ model 2): its ZSK is published, its KSK gets a DS.`
 }
 
 func keyRemove(f *clientFlags) *cobra.Command {
-	return f.calling("remove ZONE KEY", "Give up a key of another signer, or an offline KSK that is not used yet", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("remove ZONE KEY", "Give up a key of another signer, or an offline KSK that is not used yet", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		s, err := c.RemoveKey(cmd.Context(), args[0], args[1])
 		if err != nil {
 			return err
 		}
 		return printList(cmd.OutOrStdout(), f.output, each(s.Keys), keyColumns)
 	})
+	cmd.Long = "Give up a key of another signer, or an offline KSK that is not used yet. " + keyNaming
+	return cmd
 }
 
 // defaultCeremony is for how long a ceremony signs if nothing else is said.

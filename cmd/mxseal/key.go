@@ -171,14 +171,18 @@ func keyConfirmDS(f *clientFlags) *cobra.Command {
 		return printStatus(f, cmd, func() (*api.KeyStatus, error) { return c.ConfirmDS(cmd.Context(), args[0], args[1]) })
 	})
 	cmd.Long = `Say that all servers of the parent have the DS of a key, and no DS that is not wanted. A rollover goes on from there, so say it when
-you have seen it. Where the zone's policy names the servers of the parent, they are asked, and have to say the same.`
+you have seen it. Where the zone's policy names the servers of the parent, they are asked, and have to say the same. ` + keyNaming
 	return cmd
 }
 
+const keyNaming = "KEY is the id of the key or its key tag, as \"mxseal key list\" shows them."
+
 func keyRestore(f *clientFlags) *cobra.Command {
-	return f.calling("restore ZONE KEY", "Take a key out of the trash and roll to it", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("restore ZONE KEY", "Take a key out of the trash and roll to it", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		return printStatus(f, cmd, func() (*api.KeyStatus, error) { return c.RestoreKey(cmd.Context(), args[0], args[1]) })
 	})
+	cmd.Long = "Take a key out of the trash and roll to it. " + keyNaming
+	return cmd
 }
 
 // printStatus prints the keys after a change.
