@@ -74,6 +74,7 @@ type KeyStatus struct {
 	Keys    []Key          `json:"keys"`
 	Wanted  string         `json:"wanted,omitempty" doc:"what is to happen next and cannot yet"`
 	Because string         `json:"because,omitempty" doc:"why not"`
+	ToDo    string         `json:"to_do,omitempty" doc:"what somebody has to do at the parent, if its mode is manual"`
 	Until   *time.Time     `json:"until,omitempty" doc:"the earliest safe time; absent if it depends on the parent"`
 	Holding string         `json:"holding,omitempty" doc:"why no key changes at all"`
 	Failing string         `json:"failing,omitempty" doc:"what went wrong with the last step; it is tried again"`
@@ -230,7 +231,7 @@ func showEvents(events []keymgmt.Event) []KeyEvent {
 }
 
 func showKeyStatus(s keymgmt.Status) KeyStatus {
-	out := KeyStatus{Zone: s.Zone.Name.String(), Keys: showKeys(s), Wanted: s.Wanted, Because: s.Because, Until: unlessZero(s.Until),
+	out := KeyStatus{Zone: s.Zone.Name.String(), Keys: showKeys(s), Wanted: s.Wanted, Because: s.Because, ToDo: s.ToDo, Until: unlessZero(s.Until),
 		Holding: s.Holding, Failing: s.Failing, Overdue: s.Overdue.Seconds(), Stock: s.Stock, DSSeen: unlessZero(s.DSSeen), Looked: unlessZero(s.Looked),
 		Parents: []ParentServer{}, Past: showEvents(s.Past), Coming: showEvents(s.Coming)}
 	for _, p := range s.Parents {

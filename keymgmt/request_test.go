@@ -152,6 +152,42 @@ func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
 	t.Error("the KSK of before is not in the trash")
 }
 
+// Who moves the DS by hand is told what to do until that is done, and nobody else is.
+func TestWhatIsToBeDoneAtTheParent(t *testing.T) {
+	b := newBench(t, func(s *zone.ZoneSpec) { s.Keys.StandbyKSK = true })
+	asked := func() (commands int) {
+		if s := b.status().ToDo; strings.Contains(s, "mxseal zone ds mx.test.") {
+			commands = strings.Count(s, "mxseal key confirm-ds mx.test. ")
+		}
+		return commands
+	}
+	if n := asked(); n != 2 {
+		t.Errorf("%d keys are to be confirmed, want the KSK and the standby", n)
+	}
+	if err := b.confirm(b.key("ksk").ID); err != nil || asked() != 1 {
+		t.Errorf("with the KSK confirmed: %q, %v", b.status().ToDo, err)
+	}
+	b.confirmWanted()
+	if s := b.status().ToDo; s != "" {
+		t.Errorf("with all confirmed: %q", s)
+	}
+	withdraw := b.store.zones[b.apex].ZoneSpec
+	withdraw.Parent.WithdrawDS = true
+	if err := b.store.put(b.apex, withdraw, b.at); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	if s := b.status().ToDo; !strings.Contains(s, "remove the DS") {
+		t.Errorf("to withdraw the DS: %q", s)
+	}
+	other := newBench(t, func(s *zone.ZoneSpec) {
+		s.Parent = zone.ParentPolicy{Mode: zone.ParentCheck, Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}
+	})
+	if s := other.status(); s.ToDo != "" || !s.DSSeen.IsZero() {
+		t.Errorf("a parent that takes CDS: %q", s.ToDo)
+	}
+}
+
 // With the servers of the parent in the policy, a confirmation is checked with them.
 func TestConfirmationsAreChecked(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:53")

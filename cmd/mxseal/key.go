@@ -63,6 +63,9 @@ func printNextStep(out io.Writer, s *api.KeyStatus) {
 	if s.Because != "" {
 		fmt.Fprintf(out, "waits: %s%s\n", s.Because, untilText(s))
 	}
+	if s.ToDo != "" {
+		fmt.Fprintf(out, "to do: %s\n", s.ToDo)
+	}
 	if len(s.Coming) > 0 {
 		fmt.Fprintf(out, "next: %s\n", eventText(s.Coming[0]))
 	}
