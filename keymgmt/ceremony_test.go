@@ -243,6 +243,11 @@ func TestResponsesThatAreNotGoodAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, rk := range r.Keys {
+		if rk.Signs != (rk.DNSKEY == k.Presentation()) {
+			t.Errorf("%s has to sign: %t", rk.DNSKEY, rk.Signs)
+		}
+	}
 	if _, err := safe.Sign(r, []*KeyRecord{stranger}); err == nil {
 		t.Error("a key that is in no set has signed")
 	}
