@@ -302,15 +302,19 @@ func (m memKeys) Status(apex zone.Name, now time.Time) (keymgmt.Status, bool) {
 // busy is refused.
 var busy = &zone.RefusedError{Kind: zone.ErrConflict, FieldError: zone.FieldError{Field: "role", Rule: "not before then"}}
 
-func (memKeys) Roll(_ context.Context, _ zone.Name, role keymgmt.Role, emergency bool) error {
+func (m memKeys) Roll(_ context.Context, apex zone.Name, role keymgmt.Role, emergency bool) (keymgmt.Rollover, error) {
 	if role == keymgmt.ZSK && !emergency {
-		return busy
+		return keymgmt.Rollover{}, busy
 	}
-	return nil
+	return m.DryRun(apex, role, emergency, time.Time{})
 }
 
-func (memKeys) DryRun(_ zone.Name, role keymgmt.Role, _ bool, now time.Time) ([]keymgmt.Event, error) {
-	return []keymgmt.Event{{At: now, Kind: keymgmt.StepGoal, Why: "roll " + string(role)}}, nil
+func (memKeys) DryRun(_ zone.Name, role keymgmt.Role, emergency bool, now time.Time) (keymgmt.Rollover, error) {
+	r := keymgmt.Rollover{Steps: []keymgmt.Event{{At: now, Kind: keymgmt.StepGoal, Why: "roll " + string(role)}}}
+	if emergency {
+		r.Queued = "an emergency is queued"
+	}
+	return r, nil
 }
 
 func (m memKeys) ConfirmDS(_ context.Context, apex zone.Name, id string) error {

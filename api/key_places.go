@@ -28,7 +28,7 @@ func (a *API) keyPlaceRoutes() {
 	const keys = "/v1/zones/{zone}/keys"
 	handle(a, endpoint{method: http.MethodPost, path: keys, id: "add-key", summary: "Add an offline KSK, or a key of another signer of the zone",
 		need: keymgmt.ScopeAdmin}, a.addKey)
-	handle(a, endpoint{method: http.MethodDelete, path: keys + "/{key}", id: "remove-key", summary: "Give up a key of another signer, or an offline KSK that is not used yet",
+	handle(a, endpoint{method: http.MethodDelete, path: keys + "/{key}", id: "remove-key", summary: "Give up a key of another signer, or an offline KSK that is not used yet, named by its id or key tag",
 		need: keymgmt.ScopeAdmin}, a.removeKey)
 	handle(a, endpoint{method: http.MethodPost, path: keys + "/request", id: "export-request", summary: "Make ZSKs ahead, and say what the offline KSK has to sign",
 		need: keymgmt.ScopeAdmin}, a.exportRequest)

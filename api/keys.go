@@ -13,8 +13,8 @@ import (
 // KeyManager rolls keys. Safe for concurrent use; see keymgmt.Manager.
 type KeyManager interface {
 	Status(apex zone.Name, now time.Time) (keymgmt.Status, bool)
-	Roll(ctx context.Context, apex zone.Name, role keymgmt.Role, emergency bool) error
-	DryRun(apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) ([]keymgmt.Event, error)
+	Roll(ctx context.Context, apex zone.Name, role keymgmt.Role, emergency bool) (keymgmt.Rollover, error)
+	DryRun(apex zone.Name, role keymgmt.Role, emergency bool, now time.Time) (keymgmt.Rollover, error)
 	ConfirmDS(ctx context.Context, apex zone.Name, id string) error
 	Restore(ctx context.Context, apex zone.Name, id string) error
 	Add(ctx context.Context, apex zone.Name, dnskey string, place keymgmt.Place) error
@@ -74,6 +74,7 @@ type KeyStatus struct {
 	Keys    []Key          `json:"keys"`
 	Wanted  string         `json:"wanted,omitempty" doc:"what is to happen next and cannot yet"`
 	Because string         `json:"because,omitempty" doc:"why not"`
+	ToDo    string         `json:"to_do,omitempty" doc:"what somebody has to do at the parent, if its mode is manual"`
 	Until   *time.Time     `json:"until,omitempty" doc:"the earliest safe time; absent if it depends on the parent"`
 	Holding string         `json:"holding,omitempty" doc:"why no key changes at all"`
 	Failing string         `json:"failing,omitempty" doc:"what went wrong with the last step; it is tried again"`
@@ -95,7 +96,8 @@ type RollRequest struct {
 
 // Rollover is the answer to RollRequest.
 type Rollover struct {
-	Steps []KeyEvent `json:"steps" doc:"those to come"`
+	Steps  []KeyEvent `json:"steps" doc:"those to come, until the rollover has ended"`
+	Queued string     `json:"queued,omitempty" doc:"that an emergency begins after the present rollover, and what that waits for"`
 }
 
 func (a *API) keyRoutes() {
@@ -108,9 +110,9 @@ func (a *API) keyRoutes() {
 		need: keymgmt.ScopeRead}, a.getKeyStatus)
 	handle(a, endpoint{method: http.MethodPost, path: keys + "/roll", id: "roll-key", summary: "Begin a rollover",
 		need: keymgmt.ScopeAdmin}, a.rollKey)
-	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/confirm-ds", id: "confirm-ds", summary: "Say that all servers of the parent have the DS of a key",
+	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/confirm-ds", id: "confirm-ds", summary: "Say that all servers of the parent have the DS of a key, named by its id or key tag",
 		need: keymgmt.ScopeAdmin}, a.confirmDS)
-	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/restore", id: "restore-key", summary: "Take a key out of the trash and roll to it",
+	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/restore", id: "restore-key", summary: "Take a key out of the trash and roll to it; it is named by its id or key tag",
 		need: keymgmt.ScopeAdmin}, a.restoreKey)
 }
 
@@ -179,15 +181,15 @@ func (a *API) rollKey(c *call, body RollRequest) (answer[Rollover], error) {
 		return answer[Rollover]{}, err
 	}
 	role := keymgmt.Role(body.Role)
+	var r keymgmt.Rollover
+	status := http.StatusAccepted
 	if body.DryRun {
-		steps, err := a.Keys.DryRun(z.Name, role, body.Emergency, c.now)
-		return answer[Rollover]{body: Rollover{showEvents(steps)}}, err
+		status = http.StatusOK
+		r, err = a.Keys.DryRun(z.Name, role, body.Emergency, c.now)
+	} else {
+		r, err = a.Keys.Roll(c.ctx, z.Name, role, body.Emergency)
 	}
-	if err := a.Keys.Roll(c.ctx, z.Name, role, body.Emergency); err != nil {
-		return answer[Rollover]{}, err
-	}
-	s, err := a.keyStatus(c)
-	return answer[Rollover]{status: http.StatusAccepted, body: Rollover{showEvents(s.Coming)}}, err
+	return answer[Rollover]{status: status, body: Rollover{Steps: showEvents(r.Steps), Queued: r.Queued}}, err
 }
 
 func (a *API) confirmDS(c *call, _ nothing) (answer[KeyStatus], error) {
@@ -229,7 +231,7 @@ func showEvents(events []keymgmt.Event) []KeyEvent {
 }
 
 func showKeyStatus(s keymgmt.Status) KeyStatus {
-	out := KeyStatus{Zone: s.Zone.Name.String(), Keys: showKeys(s), Wanted: s.Wanted, Because: s.Because, Until: unlessZero(s.Until),
+	out := KeyStatus{Zone: s.Zone.Name.String(), Keys: showKeys(s), Wanted: s.Wanted, Because: s.Because, ToDo: s.ToDo, Until: unlessZero(s.Until),
 		Holding: s.Holding, Failing: s.Failing, Overdue: s.Overdue.Seconds(), Stock: s.Stock, DSSeen: unlessZero(s.DSSeen), Looked: unlessZero(s.Looked),
 		Parents: []ParentServer{}, Past: showEvents(s.Past), Coming: showEvents(s.Coming)}
 	for _, p := range s.Parents {

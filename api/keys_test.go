@@ -27,8 +27,8 @@ func TestRollAnswersTheSteps(t *testing.T) {
 	w.populate()
 	for body, want := range map[string]int{`{"role":"ksk"}`: 202, `{"role":"zsk","emergency":true}`: 202, `{"role":"zsk","dry_run":true}`: 200} {
 		r := decodeTo[api.Rollover](t, w.must(want, "POST", "/v1/zones/mx.test/keys/roll", body))
-		if len(r.Steps) != 1 {
-			t.Errorf("%s: steps %+v", body, r.Steps)
+		if len(r.Steps) != 1 || (r.Queued != "") != strings.Contains(body, "emergency") {
+			t.Errorf("%s: %+v", body, r)
 		}
 	}
 	id := decodeTo[api.Page[api.Key]](t, w.must(200, "GET", "/v1/zones/mx.test/keys", "")).Items[0].ID

@@ -78,12 +78,14 @@ func (p *plan) addable(k *KeyRecord, place Place) error {
 }
 
 // Remove gives up a key of another signer, or an offline KSK that waits. Of other keys that is a rollover.
-func (m *Manager) Remove(ctx context.Context, apex zone.Name, id string) error {
+func (m *Manager) Remove(ctx context.Context, apex zone.Name, key string) error {
 	return m.request(ctx, apex, func(p *plan) (*Step, error) {
-		g := p.in.Chain.Goal
+		k, err := p.named(key)
+		if err != nil {
+			return nil, err
+		}
+		id, g := k.ID, p.in.Chain.Goal
 		switch {
-		case p.find(id) == nil:
-			return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
 		case !slices.Contains(g.Foreign, id) && !slices.Contains(g.Reserve, id):
 			return nil, refuse(zone.ErrConflict, "key", "is one that the zone is signed with; it goes when it is rolled")
 		}

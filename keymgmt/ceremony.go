@@ -120,6 +120,8 @@ type Request struct {
 type RequestKey struct {
 	ID     string `json:"id"`
 	DNSKEY string `json:"dnskey"` // RDATA in presentation form
+	// Signs says that it is an offline key, which has to sign the sets that it is in.
+	Signs bool `json:"signs,omitempty"`
 }
 
 // RequestSet is a key set that will be published, and when each signature of it is to be valid.
@@ -237,8 +239,9 @@ func (p planner) foresee(in Input, now time.Time, ahead time.Duration) *Request 
 		r.Sets[i].window(in.Zone.Signature, r, i)
 	}
 	for _, k := range in.Keys {
-		if slices.ContainsFunc(r.Sets, func(s RequestSet) bool { return slices.Contains(s.Keys, k.ID) || slices.Contains(s.DS, k.ID) }) {
-			r.Keys = append(r.Keys, RequestKey{ID: k.ID, DNSKEY: k.Presentation()})
+		published := slices.ContainsFunc(r.Sets, func(s RequestSet) bool { return slices.Contains(s.Keys, k.ID) })
+		if published || slices.ContainsFunc(r.Sets, func(s RequestSet) bool { return slices.Contains(s.DS, k.ID) }) {
+			r.Keys = append(r.Keys, RequestKey{ID: k.ID, DNSKEY: k.Presentation(), Signs: published && k.Place == PlaceOffline})
 		}
 	}
 	return r
@@ -289,7 +292,7 @@ func (v *Vault) Sign(r *Request, offline []*KeyRecord) (*Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zone: %w", err)
 	}
-	records, err := r.records(apex)
+	records, err := r.Records()
 	if err != nil {
 		return nil, err
 	}
@@ -317,8 +320,12 @@ func (v *Vault) Sign(r *Request, offline []*KeyRecord) (*Response, error) {
 	return out, nil
 }
 
-// records turns the keys of a request into records without private parts.
-func (r *Request) records(apex zone.Name) ([]*KeyRecord, error) {
+// Records turns the keys of a request into records without private parts, in the same order.
+func (r *Request) Records() ([]*KeyRecord, error) {
+	apex, err := zone.ParseName(r.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("zone: %w", err)
+	}
 	var records []*KeyRecord
 	for i, rk := range r.Keys {
 		k, err := parseDNSKEY(apex, rk.DNSKEY)

@@ -2,6 +2,7 @@ package keymgmt
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -242,6 +243,11 @@ func TestResponsesThatAreNotGoodAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, rk := range r.Keys {
+		if rk.Signs != (rk.DNSKEY == k.Presentation()) {
+			t.Errorf("%s has to sign: %t", rk.DNSKEY, rk.Signs)
+		}
+	}
 	if _, err := safe.Sign(r, []*KeyRecord{stranger}); err == nil {
 		t.Error("a key that is in no set has signed")
 	}
@@ -330,7 +336,7 @@ func TestKeysThatAreBrought(t *testing.T) {
 	var ids []string
 	for _, k := range b.status().Keys {
 		if k.Use == "foreign" {
-			ids = append(ids, k.ID)
+			ids = append(ids, fmt.Sprint(k.KeyTag))
 		}
 	}
 	for _, id := range ids {

@@ -16,26 +16,30 @@ const (
 // forecast returns the steps to come until every rollover that is on its way has ended and the next one has begun, if the
 // policy stays as it is and the parent does what it is asked for as soon as its propagation delay is over.
 func (p planner) forecast(in Input, now time.Time) []Event {
-	var events []Event
+	begun := 0
+	return p.events(in, now, func(_ *plan, step *Step) bool {
+		if step.Kind == StepGoal {
+			begun++
+		}
+		return begun > 1
+	})
+}
+
+// stepsOf returns the steps to come until the last rollover of a slot that was asked for has ended.
+func (p planner) stepsOf(slot Slot, in Input, now time.Time) []Event {
+	return p.events(in, now, func(after *plan, _ *Step) bool { return after.over(slot) })
+}
+
+// events returns the steps to come, up to the first after which it is the end. To sign again and to purge are no events.
+func (p planner) events(in Input, now time.Time, end func(after *plan, step *Step) bool) (events []Event) {
 	p.walkOn(in, now, now.Add(forecastHorizon), func(in Input, step *Step, at time.Time) bool {
 		if step.Kind == StepRestock || step.Kind == StepPurge {
 			return true
 		}
 		events = append(events, Event{At: at, Kind: step.Kind, Why: step.Why, Waits: step.Kind == StepSeeDS && in.Parent == nil})
-		return len(events) < forecastEvents && !(step.Kind == StepGoal && len(events) > 1 && endsForecast(events))
+		return len(events) < forecastEvents && !end(p.on(in, at), step)
 	})
 	return events
-}
-
-// endsForecast reports whether a second rollover has begun.
-func endsForecast(events []Event) bool {
-	n := 0
-	for _, e := range events {
-		if e.Kind == StepGoal {
-			n++
-		}
-	}
-	return n > 1
 }
 
 // walk goes through time as forecast does, and calls visit after each step, until that returns false. Whatever an offline key

@@ -86,7 +86,7 @@ func (w *world) changePolicy(at time.Time) {
 }
 
 func (w *world) roll(role Role, emergency bool) {
-	err := w.manager.Roll(context.Background(), w.apex, role, emergency)
+	_, err := w.manager.Roll(context.Background(), w.apex, role, emergency)
 	if err != nil && !errors.Is(err, zone.ErrConflict) && !errors.Is(err, zone.ErrUnavailable) {
 		w.must(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mxseal/mxseal/zone"
@@ -16,27 +17,75 @@ func refuse(kind error, field, rule string, args ...any) error {
 
 // Roll begins the rollover of a role now: "ksk" or "zsk"; of a CSK either means both. While one of the same role is on its
 // way it is refused, unless it is an emergency: then it begins as soon as that one has ended. The safe intervals are kept in
-// an emergency too: an answer that is bogus helps nobody.
-func (m *Manager) Roll(ctx context.Context, apex zone.Name, role Role, emergency bool) error {
-	return m.request(ctx, apex, func(p *plan) (*Step, error) { return p.roll(role, emergency) })
+// an emergency too: an answer that is bogus helps nobody. It returns what is to come.
+func (m *Manager) Roll(ctx context.Context, apex zone.Name, role Role, emergency bool) (Rollover, error) {
+	if err := m.request(ctx, apex, func(p *plan) (*Step, error) { return p.roll(role, emergency) }); err != nil {
+		return Rollover{}, err
+	}
+	return m.rollover(apex, m.o.Clock.Read().Wall, func(p *plan) (Rollover, error) { return p.rollover(role), nil })
+}
+
+// DryRun returns what would come of a rollover if it began now. Nothing is changed.
+func (m *Manager) DryRun(apex zone.Name, role Role, emergency bool, now time.Time) (Rollover, error) {
+	return m.rollover(apex, now, func(p *plan) (Rollover, error) {
+		step, err := p.roll(role, emergency)
+		if err != nil {
+			return Rollover{}, err
+		}
+		if step == nil { // it was asked for before
+			return p.rollover(role), nil
+		}
+		first := Event{At: p.now, Kind: step.Kind, Why: step.Why}
+		return Rollover{Steps: append([]Event{first}, p.stepsOf(p.slotOf(role), imagine(p.in, step, p.now), p.now)...)}, nil
+	})
+}
+
+// Rollover is what is to come of a rollover that was asked for, until it has ended.
+type Rollover struct {
+	Steps []Event
+	// Queued says what an emergency waits for that begins after the present rollover; empty if none does.
+	Queued string
+}
+
+// rollover finds out what is to come in a zone.
+func (m *Manager) rollover(apex zone.Name, now time.Time, tell func(p *plan) (Rollover, error)) (Rollover, error) {
+	in, ok := m.input(m.o.Store.View(), apex, Sighting{})
+	if !ok || in.Chain == nil {
+		return Rollover{}, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)
+	}
+	return tell(m.planner.on(in, now))
+}
+
+// rollover tells what is to come of the last rollover of a role.
+func (p *plan) rollover(role Role) Rollover {
+	slot := p.slotOf(role)
+	r := Rollover{Steps: p.stepsOf(slot, p.in, p.now)}
+	if slices.Contains(p.in.Chain.Goal.Again, slot) {
+		r.Queued = fmt.Sprintf("an emergency rollover of the %s is queued; it begins when the present one has ended%s", role, p.earliest())
+	}
+	return r
+}
+
+// slotOf returns the slot that is rolled with a role: of a CSK always that of the KSK.
+func (p *plan) slotOf(role Role) Slot {
+	if g := p.in.Chain.Goal; role == ZSK && g.KSK != g.ZSK {
+		return SlotZSK
+	}
+	return SlotKSK
 }
 
 // roll checks a request for a rollover, and plans its first step.
 func (p *plan) roll(role Role, emergency bool) (*Step, error) {
-	g := p.in.Chain.Goal
-	isCSK := g.KSK == g.ZSK
-	slot, settled := SlotKSK, p.settledKSK() && (!isCSK || p.settledZSK())
+	g, slot := p.in.Chain.Goal, p.slotOf(role)
 	switch {
-	case role == ZSK && !isCSK:
-		slot, settled = SlotZSK, p.settledZSK()
-	case role == CSK && !isCSK:
+	case role == CSK && g.KSK != g.ZSK:
 		return nil, refuse(zone.ErrInvalid, "role", "the zone has no CSK; roll its ksk or its zsk")
 	case !role.known():
 		return nil, refuse(zone.ErrInvalid, "role", "must be ksk or zsk")
 	case slot == SlotKSK && p.lacks(p.renewal(slot)) != "":
 		return nil, refuse(zone.ErrConflict, "role", "what is lacking is %s: mxseal key add", p.lacks(p.renewal(slot)))
 	}
-	settled = settled && !p.otherKeysWanted() // all keys are about to be replaced; one of them alone must not be
+	settled := p.settled(slot) && !p.otherKeysWanted() // all keys are about to be replaced; one of them alone must not be
 	switch {
 	case settled && emergency:
 		return p.renew("an operator asks for it: an emergency", slot), nil
@@ -71,17 +120,31 @@ func (p *plan) earliest() string {
 // ConfirmDS notes what an operator says: that all servers of the parent have the DS of a key, and none that is not wanted. When
 // it is said of every key of the DS RRset that is wanted, the rollover goes on. Where the zone's policy names the servers
 // they are asked, and have to say so too.
-func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, id string) error {
-	if err := m.checkConfirmation(ctx, apex, id); err != nil {
+func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, key string) error {
+	if err := m.checkConfirmation(ctx, apex); err != nil {
 		return err
 	}
 	return m.request(ctx, apex, func(p *plan) (*Step, error) {
-		wanted, err := p.confirmable(id)
+		k, err := p.named(key)
 		if err != nil {
 			return nil, err
 		}
-		return p.confirm(wanted, id), nil
+		wanted := last(p.in.Chain.DS)
+		if err := p.confirmable(k, wanted); err != nil {
+			return nil, err
+		}
+		return p.confirm(wanted, k.ID), nil
 	})
+}
+
+// named returns the key that somebody names by its id or by its key tag, which no two keys of a zone have in common.
+func (p *plan) named(key string) (*KeyRecord, error) {
+	for _, k := range p.in.Keys {
+		if k.ID == key || strconv.Itoa(int(k.KeyTag)) == key {
+			return k, nil
+		}
+	}
+	return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", key)
 }
 
 // confirm notes one key; when all are, the DS RRset is seen.
@@ -97,22 +160,21 @@ func (p *plan) confirm(wanted Version, id string) *Step {
 }
 
 // confirmable checks that a key's DS is what the parent was asked for.
-func (p *plan) confirmable(id string) (Version, error) {
-	k, wanted := p.find(id), last(p.in.Chain.DS)
+func (p *plan) confirmable(k *KeyRecord, wanted Version) error {
 	switch {
-	case k == nil:
-		return Version{}, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
 	case !k.Role.signsKeys():
-		return Version{}, refuse(zone.ErrInvalid, "key", "a %s has no DS", k.Role)
+		return refuse(zone.ErrInvalid, "key", "a %s has no DS", k.Role)
 	case p.in.Parent != nil:
-		return Version{}, refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
-	case !wanted.has(id):
-		return Version{}, refuse(zone.ErrConflict, "key", "the parent is not to have its DS%s", p.earliest())
+		return refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
+	case !k.Retired.IsZero():
+		return refuse(zone.ErrConflict, "key", "is retired: the parent is not to have its DS")
+	case !wanted.has(k.ID):
+		return refuse(zone.ErrConflict, "key", "the parent is not to have its DS%s", p.earliest())
 	}
-	return wanted, nil
+	return nil
 }
 
-func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name, id string) error {
+func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name) error {
 	v := m.o.Store.View()
 	in, ok := m.input(v, apex, Sighting{})
 	if !ok || in.Chain == nil || m.o.Parents == nil || len(in.Zone.Parent.Servers) == 0 || in.Parent != nil {
@@ -126,12 +188,12 @@ func (m *Manager) checkConfirmation(ctx context.Context, apex zone.Name, id stri
 }
 
 // Restore takes a key out of the trash: it becomes the goal of its role, as a new key does in a rollover.
-func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error {
+func (m *Manager) Restore(ctx context.Context, apex zone.Name, key string) error {
 	return m.request(ctx, apex, func(p *plan) (*Step, error) {
-		k := p.find(id)
+		k, err := p.named(key)
 		switch {
-		case k == nil:
-			return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", id)
+		case err != nil:
+			return nil, err
 		case k.Retired.IsZero():
 			return nil, refuse(zone.ErrConflict, "key", "is not in the trash")
 		case !p.settledKSK() || !p.settledZSK() || p.otherKeysWanted():
@@ -142,7 +204,7 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, id string) error 
 			return nil, refuse(zone.ErrConflict, "key", "is a %s %s, which the zone's policy does not ask for", k.Algorithm, k.Role)
 		}
 		s := p.restore(k)
-		s.Unretire = id
+		s.Unretire = k.ID
 		return s, nil
 	})
 }

@@ -3,6 +3,7 @@ package keymgmt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -80,7 +81,8 @@ func (b *bench) key(use string) KeyStatus {
 }
 
 func (b *bench) roll(role Role, emergency bool) error {
-	return b.manager.Roll(b.t.Context(), b.apex, role, emergency)
+	_, err := b.manager.Roll(b.t.Context(), b.apex, role, emergency)
+	return err
 }
 
 func (b *bench) confirm(id string) error {
@@ -100,7 +102,8 @@ func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
 	b := newBench(t, nil)
 	refusal(t, b.roll("boss", false), zone.ErrInvalid, "role", "ksk or zsk")
 	refusal(t, b.roll(CSK, false), zone.ErrInvalid, "role", "has no CSK")
-	refusal(t, b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false), zone.ErrNotFound, "zone", "no zone")
+	_, err := b.manager.Roll(t.Context(), zone.MustParseName("x.test."), ZSK, false)
+	refusal(t, err, zone.ErrNotFound, "zone", "no zone")
 	refusal(t, b.confirm("nope"), zone.ErrNotFound, "key", "no key")
 	refusal(t, b.confirm(b.key("zsk").ID), zone.ErrInvalid, "key", "has no DS")
 	refusal(t, b.manager.Restore(t.Context(), b.apex, b.key("zsk").ID), zone.ErrConflict, "key", "not in the trash")
@@ -131,8 +134,57 @@ func TestRequestsThatWouldBreakTheChainAreRefused(t *testing.T) {
 	}
 	refusal(t, b.confirm(fresh.ID), zone.ErrConflict, "key", "not before")
 	b.tick(66 * time.Minute)
-	if err := b.confirm(fresh.ID); err != nil {
+	if err := b.confirm(fmt.Sprint(fresh.KeyTag)); err != nil { // its id in other tests
 		t.Errorf("once it is asked for: %v", err)
+	}
+	for range 3 {
+		b.tick(48 * time.Hour)
+	}
+	for _, k := range b.status().Keys {
+		if k.Role == KSK && k.Use == "retired" {
+			refusal(t, b.confirm(k.ID), zone.ErrConflict, "key", "is retired")
+			if err := b.manager.Restore(t.Context(), b.apex, fmt.Sprint(k.KeyTag)); err != nil {
+				t.Errorf("the KSK of before: %v", err)
+			}
+			return
+		}
+	}
+	t.Error("the KSK of before is not in the trash")
+}
+
+// Who moves the DS by hand is told what to do until that is done, and nobody else is.
+func TestWhatIsToBeDoneAtTheParent(t *testing.T) {
+	b := newBench(t, func(s *zone.ZoneSpec) { s.Keys.StandbyKSK = true })
+	asked := func() (commands int) {
+		if s := b.status().ToDo; strings.Contains(s, "mxseal zone ds mx.test.") {
+			commands = strings.Count(s, "mxseal key confirm-ds mx.test. ")
+		}
+		return commands
+	}
+	if n := asked(); n != 2 {
+		t.Errorf("%d keys are to be confirmed, want the KSK and the standby", n)
+	}
+	if err := b.confirm(b.key("ksk").ID); err != nil || asked() != 1 {
+		t.Errorf("with the KSK confirmed: %q, %v", b.status().ToDo, err)
+	}
+	b.confirmWanted()
+	if s := b.status().ToDo; s != "" {
+		t.Errorf("with all confirmed: %q", s)
+	}
+	withdraw := b.store.zones[b.apex].ZoneSpec
+	withdraw.Parent.WithdrawDS = true
+	if err := b.store.put(b.apex, withdraw, b.at); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	if s := b.status().ToDo; !strings.Contains(s, "remove the DS") {
+		t.Errorf("to withdraw the DS: %q", s)
+	}
+	other := newBench(t, func(s *zone.ZoneSpec) {
+		s.Parent = zone.ParentPolicy{Mode: zone.ParentCheck, Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}
+	})
+	if s := other.status(); s.ToDo != "" || !s.DSSeen.IsZero() {
+		t.Errorf("a parent that takes CDS: %q", s.ToDo)
 	}
 }
 
@@ -163,9 +215,8 @@ func TestConfirmationsAreChecked(t *testing.T) {
 func TestRolloverIsToldAsItGoes(t *testing.T) {
 	b := newBench(t, nil)
 	first := b.key("zsk").ID
-	steps, err := b.manager.DryRun(b.apex, ZSK, false, b.at)
-	if err != nil || len(steps) < 5 || steps[0].Kind != StepGoal || steps[1].Kind != StepPublish {
-		t.Errorf("dry run %v, %v", steps, err)
+	if r, err := b.manager.DryRun(b.apex, ZSK, false, b.at); err != nil || len(r.Steps) < 5 || r.Steps[0].Kind != StepGoal || r.Steps[1].Kind != StepPublish {
+		t.Errorf("dry run %v, %v", r, err)
 	}
 	if len(b.status().Keys) != 2 {
 		t.Error("the dry run has made a key")
@@ -195,6 +246,48 @@ func TestRolloverIsToldAsItGoes(t *testing.T) {
 	b.tick(0)
 	if b.key("incoming").ID != first {
 		t.Error("the restored key does not come")
+	}
+}
+
+// What is said of a rollover ends with it, also if it is queued behind another one; and that it is queued is said too.
+func TestStepsEndWithTheRollover(t *testing.T) {
+	for name, change := range map[string]func(s *zone.ZoneSpec){
+		"ksk and zsk":   nil,
+		"csk":           func(s *zone.ZoneSpec) { s.Keys.CSK = true },
+		"a standby ksk": func(s *zone.ZoneSpec) { s.Keys.StandbyKSK = true },
+	} {
+		b := newBench(t, change)
+		for _, role := range []Role{KSK, ZSK} {
+			expect := func(r Rollover, err error, starts int, queued bool) {
+				t.Helper()
+				for _, e := range r.Steps {
+					if e.Kind == StepGoal {
+						starts--
+					}
+				}
+				if err != nil || starts != 0 || len(r.Steps) == 0 || r.Steps[len(r.Steps)-1].Kind != StepRetire || strings.Contains(r.Queued, "not before") != queued {
+					t.Errorf("%s, %s: %d starts are missing of %+v, %v", name, role, starts, r, err)
+				}
+			}
+			b.confirmWanted()
+			r, err := b.manager.DryRun(b.apex, role, false, b.at)
+			expect(r, err, 1, false)
+			r, err = b.manager.Roll(t.Context(), b.apex, role, false)
+			expect(r, err, 0, false)
+			b.tick(0)
+			r, err = b.manager.DryRun(b.apex, role, true, b.at)
+			expect(r, err, 2, false)
+			for range 2 {
+				r, err = b.manager.Roll(t.Context(), b.apex, role, true)
+				expect(r, err, 1, true)
+				r, err = b.manager.DryRun(b.apex, role, true, b.at)
+				expect(r, err, 1, true)
+			}
+			for range 10 {
+				b.tick(48 * time.Hour)
+				b.confirmWanted()
+			}
+		}
 	}
 }
 

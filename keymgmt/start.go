@@ -240,6 +240,23 @@ func (p *plan) settledZSK() bool {
 		})
 }
 
+// settled reports whether the last rollover of a slot has ended, but that caches may know its old key.
+func (p *plan) settled(slot Slot) bool {
+	if slot == SlotZSK {
+		return p.settledZSK()
+	}
+	g := p.in.Chain.Goal
+	return p.settledKSK() && (g.KSK != g.ZSK || p.settledZSK())
+}
+
+// over reports whether no rollover of a slot is on its way or queued, and no cache knows a key that one has replaced.
+func (p *plan) over(slot Slot) bool {
+	g := p.in.Chain.Goal
+	return p.settled(slot) && !slices.Contains(g.Again, slot) && !slices.ContainsFunc(p.in.Keys, func(k *KeyRecord) bool {
+		return k.Retired.IsZero() && !k.isForeign() && !g.has(k.ID) && (k.Role == ZSK) == (slot == SlotZSK)
+	})
+}
+
 // confirmed reports whether the parent was seen to have the DS, and caches have no other one.
 func (p *plan) confirmed() bool {
 	ds := alive(p.in.Chain.DS, p.now)

@@ -35,6 +35,7 @@ type Status struct {
 	Keys    []KeyStatus
 	Wanted  string    // what is waited for
 	Because string    // why it has to wait
+	ToDo    string    // what somebody has to do at the parent, who does it by hand
 	Until   time.Time // until when; zero if that is not known, or nothing is waited for
 	Holding string    // why no step is made at all
 	Failing string    // what went wrong with the last step
@@ -141,10 +142,29 @@ func (p *plan) status() Status {
 			s.Because, s.Until = p.blocked.why, p.blocked.until
 		}
 	}
+	s.ToDo = p.toDo()
 	if n := unknownIn(p.in.Chain.DS); n > 0 { // above all else
 		s.Wanted = fmt.Sprintf("the parent to give up %d DS records of keys that the zone does not have; without another DS no validator accepts an answer", n)
 	}
 	return s
+}
+
+// toDo says what somebody has to do for the parent to have the DS that is wanted, "" if nothing or nobody has to.
+func (p *plan) toDo() string {
+	wanted, apex := last(p.in.Chain.DS), p.in.Zone.Name
+	switch {
+	case p.in.Parent != nil || p.in.Zone.Parent.Mode != zone.ParentManual || !wanted.Seen.IsZero():
+		return ""
+	case len(wanted.Keys) == 0:
+		return "remove the DS records from the parent"
+	}
+	var confirm []string
+	for _, id := range wanted.Keys {
+		if k := p.find(id); k != nil && !slices.Contains(wanted.Confirmed, id) {
+			confirm = append(confirm, fmt.Sprintf("mxseal key confirm-ds %s %d", apex, k.KeyTag))
+		}
+	}
+	return fmt.Sprintf("put exactly the DS records that \"mxseal zone ds %s\" shows into the parent; when all of its servers have them: %s", apex, strings.Join(confirm, " && "))
 }
 
 func unknownIn(ds []Version) (n int) {
@@ -178,18 +198,4 @@ func (m *Manager) Status(apex zone.Name, now time.Time) (Status, bool) {
 		s.Parents, s.Looked = seen.answers, seen.at
 	}
 	return s, true
-}
-
-// DryRun returns the steps that a rollover would take if it began now. Nothing is changed.
-func (m *Manager) DryRun(apex zone.Name, role Role, emergency bool, now time.Time) ([]Event, error) {
-	in, ok := m.input(m.o.Store.View(), apex, Sighting{})
-	if !ok || in.Chain == nil {
-		return nil, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)
-	}
-	step, err := m.planner.on(in, now).roll(role, emergency)
-	if err != nil || step == nil {
-		return nil, err
-	}
-	events := []Event{{At: now.UTC(), Kind: step.Kind, Why: step.Why}}
-	return append(events, m.planner.forecast(imagine(in, step, now), now)...), nil
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,13 +42,15 @@ model 2): its ZSK is published, its KSK gets a DS.`
 }
 
 func keyRemove(f *clientFlags) *cobra.Command {
-	return f.calling("remove ZONE KEY", "Give up a key of another signer, or an offline KSK that is not used yet", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("remove ZONE KEY", "Give up a key of another signer, or an offline KSK that is not used yet", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		s, err := c.RemoveKey(cmd.Context(), args[0], args[1])
 		if err != nil {
 			return err
 		}
 		return printList(cmd.OutOrStdout(), f.output, each(s.Keys), keyColumns)
 	})
+	cmd.Long = "Give up a key of another signer, or an offline KSK that is not used yet. " + keyNaming
+	return cmd
 }
 
 // defaultCeremony is for how long a ceremony signs if nothing else is said.
@@ -66,20 +70,22 @@ func keyExportRequest(f *clientFlags) *cobra.Command {
 KSK has to sign. Take it to the machine that has the KSK, sign it there with "mxseal key sign-request", and bring the
 response back to "mxseal key import-response". The request has no secrets. What was not foreseen, such as an emergency, needs
 another one.`
-	cmd.Flags().DurationVar(&ahead, "for", defaultCeremony, "for how long; hold the next ceremony well before that is over")
+	cmd.Flags().DurationVar(&ahead, "for", defaultCeremony, "for how long, 24h to 9600h; hold the next ceremony well before that is over")
 	cmd.Flags().StringVar(&file, "out", "", "write to this file instead of standard output")
 	return cmd
 }
 
 func keyImportResponse(f *clientFlags) *cobra.Command {
 	return f.calling("import-response ZONE FILE", "Give the server what the offline KSK has signed", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
-		var r keymgmt.Response
-		if err := readSpec(cmd, args[1], &r); err != nil {
+		r, err := readCeremony(cmd, args[1])
+		if err != nil {
 			return err
+		}
+		if r.Sets != nil {
+			return fmt.Errorf("%s is a request and has no signatures: import what \"mxseal key sign-request\" makes of it", args[1])
 		}
 		var s *api.KeyStatus
 		for _, signed := range r.Signed { // each is complete; all of them would be too much for one request
-			var err error
 			if s, err = c.ImportResponse(cmd.Context(), args[0], keymgmt.Response{Zone: r.Zone, ZoneID: r.ZoneID, Signed: []keymgmt.Signed{signed}}); err != nil {
 				return err
 			}
@@ -94,6 +100,16 @@ func keyImportResponse(f *clientFlags) *cobra.Command {
 		printNextStep(cmd.OutOrStdout(), s)
 		return nil
 	})
+}
+
+// ceremonyFile is a request or a response; which of the two its sets or its signatures tell.
+type ceremonyFile struct {
+	keymgmt.Request
+	Signed []keymgmt.Signed `json:"signed"`
+}
+
+func readCeremony(cmd *cobra.Command, file string) (f ceremonyFile, err error) {
+	return f, readSpec(cmd, file, &f)
 }
 
 // offlineFlags are those of commands on the machine that has an offline KSK. They need no server.
@@ -158,10 +174,14 @@ func keySignRequest() *cobra.Command {
 	var o offlineFlags
 	var files []string
 	cmd := command("sign-request FILE", "Sign a request with offline KSKs; on the machine that has them", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
-		var r keymgmt.Request
-		if err := readSpec(cmd, args[0], &r); err != nil {
+		f, err := readCeremony(cmd, args[0])
+		if err != nil {
 			return err
 		}
+		if f.Signed != nil {
+			return fmt.Errorf("%s is a response and is signed already: it is for \"mxseal key import-response\"", args[0])
+		}
+		r := &f.Request
 		vault, err := openVault(conf.Keys{KEK: o.kek})
 		if err != nil {
 			return err
@@ -174,15 +194,18 @@ func keySignRequest() *cobra.Command {
 			}
 			keys = append(keys, k)
 		}
-		signed, err := vault.Sign(&r, keys)
+		signed, err := vault.Sign(r, keys)
 		if err != nil {
 			return err
 		}
-		explainRequest(cmd.OutOrStdout(), &r)
+		if err := explainCeremony(cmd, r, signed); err != nil {
+			return err
+		}
 		return writeJSON(cmd, o.out, signed)
 	})
 	cmd.Long = `Sign what a request asks for with offline KSKs, print what was signed, and write the response for "mxseal key import-response".
-Look at what is printed: whose keys a KSK has signed can sign every answer of the zone as long as the signatures last.`
+Look at what is printed: whose keys a KSK has signed can sign every answer of the zone as long as the signatures last. A KSK that
+has to sign and is not given with --key is warned of.`
 	cmd.Flags().StringArrayVar(&files, "key", nil, "file of an offline KSK, made by create-offline; may be repeated")
 	if err := cmd.MarkFlagRequired("key"); err != nil {
 		panic(err) // the flag is defined above
@@ -191,15 +214,41 @@ Look at what is printed: whose keys a KSK has signed can sign every answer of th
 	return cmd
 }
 
-// explainRequest says what is signed.
-func explainRequest(out io.Writer, r *keymgmt.Request) {
+// explainCeremony says what is signed, and warns of keys that have to sign and have not.
+func explainCeremony(cmd *cobra.Command, r *keymgmt.Request, signed *keymgmt.Response) error {
+	records, err := r.Records()
+	if err != nil {
+		return err
+	}
+	out, names := cmd.OutOrStdout(), map[string]string{}
 	fmt.Fprintf(out, "Zone %s, signed for the time from %s to %s:\n", r.Zone, r.Made.Format(time.RFC3339), r.Until.Format(time.RFC3339))
-	for _, k := range r.Keys {
-		fmt.Fprintf(out, "  key %s: %s\n", k.ID, k.DNSKEY)
+	for i, k := range records {
+		names[k.ID] = fmt.Sprintf("%s %d", k.Role, k.KeyTag)
+		fmt.Fprintf(out, "  %s: %s\n", names[k.ID], r.Keys[i].DNSKEY)
+	}
+	named := func(ids []string) string {
+		texts := make([]string, len(ids))
+		for i, id := range ids {
+			texts[i] = names[id]
+		}
+		return cmp.Or(strings.Join(texts, ", "), "no key")
 	}
 	for _, s := range r.Sets {
-		fmt.Fprintf(out, "  foreseen from %s to %s, %d windows:\n    DNSKEY of %v\n    CDS of %v\n", s.From.Format(time.RFC3339), s.Until.Format(time.RFC3339), len(s.Windows), s.Keys, s.DS)
+		var signers []string
+		for _, o := range signed.Signed {
+			if o.TTL == s.TTL && slices.Equal(o.Keys, s.Keys) && slices.Equal(o.DS, s.DS) {
+				signers = append(signers, o.Key)
+			}
+		}
+		fmt.Fprintf(out, "  foreseen from %s to %s, %d windows, signed by %s:\n    DNSKEY of %s\n    CDS of %s\n", s.From.Format(time.RFC3339), s.Until.Format(time.RFC3339),
+			len(s.Windows), named(signers), named(s.Keys), named(s.DS))
 	}
+	for _, k := range r.Keys {
+		if k.Signs && !slices.ContainsFunc(signed.Signed, func(s keymgmt.Signed) bool { return s.Key == k.ID }) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s has to sign too, and was not given with --key; until it has signed, no key set that it is in is published\n", names[k.ID])
+		}
+	}
+	return nil
 }
 
 // writeJSON writes to a file, or to standard output if none is named.

@@ -63,6 +63,9 @@ func printNextStep(out io.Writer, s *api.KeyStatus) {
 	if s.Because != "" {
 		fmt.Fprintf(out, "waits: %s%s\n", s.Because, untilText(s))
 	}
+	if s.ToDo != "" {
+		fmt.Fprintf(out, "to do: %s\n", s.ToDo)
+	}
 	if len(s.Coming) > 0 {
 		fmt.Fprintf(out, "next: %s\n", eventText(s.Coming[0]))
 	}
@@ -150,12 +153,15 @@ func keyRoll(f *clientFlags) *cobra.Command {
 		if f.output == asJSON {
 			return printJSON(cmd.OutOrStdout(), made)
 		}
+		if made.Queued != "" {
+			fmt.Fprintln(cmd.OutOrStdout(), made.Queued)
+		}
 		for _, e := range made.Steps {
 			fmt.Fprintln(cmd.OutOrStdout(), eventText(e))
 		}
 		return nil
 	})
-	cmd.Long = `Begin the rollover of a key, and print the steps that it takes. Every step waits until it can make no answer bogus, in an emergency too.
+	cmd.Long = `Begin the rollover of a key, and print the steps that it takes until it has ended. Every step waits until it can make no answer bogus, in an emergency too.
 While a rollover of the same role is on its way another one is refused; with --emergency it begins right after that.`
 	cmd.Flags().StringVar(&r.Role, "role", "", "ksk or zsk; of a CSK either means both")
 	cmd.Flags().BoolVar(&r.Emergency, "emergency", false, "do not be refused while a rollover of the role is on its way: begin right after it")
@@ -168,14 +174,18 @@ func keyConfirmDS(f *clientFlags) *cobra.Command {
 		return printStatus(f, cmd, func() (*api.KeyStatus, error) { return c.ConfirmDS(cmd.Context(), args[0], args[1]) })
 	})
 	cmd.Long = `Say that all servers of the parent have the DS of a key, and no DS that is not wanted. A rollover goes on from there, so say it when
-you have seen it. Where the zone's policy names the servers of the parent, they are asked, and have to say the same.`
+you have seen it. Where the zone's policy names the servers of the parent, they are asked, and have to say the same. ` + keyNaming
 	return cmd
 }
 
+const keyNaming = "KEY is the id of the key or its key tag, as \"mxseal key list\" shows them."
+
 func keyRestore(f *clientFlags) *cobra.Command {
-	return f.calling("restore ZONE KEY", "Take a key out of the trash and roll to it", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("restore ZONE KEY", "Take a key out of the trash and roll to it", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		return printStatus(f, cmd, func() (*api.KeyStatus, error) { return c.RestoreKey(cmd.Context(), args[0], args[1]) })
 	})
+	cmd.Long = "Take a key out of the trash and roll to it. " + keyNaming
+	return cmd
 }
 
 // printStatus prints the keys after a change.

@@ -90,6 +90,9 @@ func (z *zoneFlags) apply(cmd *cobra.Command, spec *api.ZoneSpec) error {
 	}
 	for _, text := range z.imports {
 		role, file, _ := strings.Cut(text, ":")
+		if role == "" || file == "" {
+			return errors.New("--import-key: must be ROLE:FILE")
+		}
 		private, err := os.ReadFile(file)
 		if err != nil {
 			return fmt.Errorf("--import-key: %w", err)
@@ -148,12 +151,28 @@ func zoneCreate(f *clientFlags) *cobra.Command {
 			return fmt.Errorf("zone %s exists already; mxseal zone set changes it", args[0])
 		}
 		if err != nil {
-			return err
+			return z.naming(err, len(spec.ImportKeys)-len(z.imports))
 		}
 		return printItem(cmd.OutOrStdout(), f.output, made, zoneColumns)
 	})
 	z.register(cmd, true)
 	return cmd
+}
+
+// naming makes an error name the keys of --import-key as they were given, with their files. Others may come before them.
+func (z *zoneFlags) naming(err error, before int) error {
+	var refused *client.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	for i, text := range z.imports {
+		for j, f := range refused.Errors {
+			if strings.HasPrefix(f.Field, fmt.Sprintf("import_keys[%d]", before+i)) {
+				refused.Errors[j].Field = "--import-key " + text
+			}
+		}
+	}
+	return err
 }
 
 // isCode reports whether the server has refused a call with a code.
