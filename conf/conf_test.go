@@ -21,7 +21,7 @@ func defaults(listen ...string) Config {
 			TCP: TCP{IdleTimeout: 10 * time.Second, MaxConnections: 2048, MaxPerClient: 64}},
 		API:     API{Listen: netip.MustParseAddrPort("127.0.0.1:8053")},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("127.0.0.1:9153")},
-		Store:   Store{Engine: "bolt", Etcd: Etcd{Prefix: "/mxseal"}},
+		Store:   Store{Engine: "bolt", Etcd: Etcd{Prefix: "/mxseal", StaleAfter: 72 * time.Hour}},
 		Keys:    Keys{KEK: "file:/etc/mxseal/kek"},
 		Signer:  Signer{CacheSize: 64 << 20},
 		Log:     Log{Level: slog.LevelInfo, Format: "json"},
@@ -137,7 +137,7 @@ func everyVariable() []string {
 		"MXSEAL_API_TLS_CLIENT_CA=a", "MXSEAL_METRICS_LISTEN=192.0.2.1:1", "MXSEAL_STORE_ENGINE=etcd",
 		"MXSEAL_STORE_ETCD_ENDPOINTS=a, b", "MXSEAL_STORE_ETCD_PREFIX=/x/y", "MXSEAL_STORE_ETCD_NODE=n-1", "MXSEAL_STORE_ETCD_TLS_CA=ca", "MXSEAL_STORE_ETCD_TLS_CERT=ec",
 		"MXSEAL_STORE_ETCD_TLS_KEY=ek", "MXSEAL_STORE_ETCD_USER=u", "MXSEAL_STORE_ETCD_PASSWORD_FILE=pw",
-		"MXSEAL_KEYS_KEK=env:MXSEAL_SECRET", "MXSEAL_KEYS_CLOCK=trusted", "MXSEAL_SIGNER_CACHE_SIZE=5242880", "MXSEAL_LOG_LEVEL=debug", "MXSEAL_LOG_FORMAT=text",
+		"MXSEAL_STORE_ETCD_STALE_AFTER=1h", "MXSEAL_KEYS_KEK=env:MXSEAL_SECRET", "MXSEAL_KEYS_CLOCK=trusted", "MXSEAL_SIGNER_CACHE_SIZE=5242880", "MXSEAL_LOG_LEVEL=debug", "MXSEAL_LOG_FORMAT=text",
 		"MXSEAL_SECRET=x", "MXSEAL_SERVER=s", "MXSEAL_TOKEN=t", "PATH=/bin", "mxseal_x=1",
 	}
 }
@@ -151,7 +151,7 @@ func TestEnvironmentGivesEveryKeyAndWinsOverTheFile(t *testing.T) {
 			TCP: TCP{IdleTimeout: time.Minute, MaxConnections: 7, MaxPerClient: 3}},
 		API:     API{Listen: netip.MustParseAddrPort("[::]:8053"), TLS: TLS{Cert: "c", Key: "k", ClientCA: "a"}},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("192.0.2.1:1")},
-		Store:   Store{Engine: "etcd", Etcd: Etcd{Endpoints: []string{"a", "b"}, Prefix: "/x/y", Node: "n-1", CA: "ca", Cert: "ec", Key: "ek", User: "u", PasswordFile: "pw"}},
+		Store:   Store{Engine: "etcd", Etcd: Etcd{Endpoints: []string{"a", "b"}, Prefix: "/x/y", Node: "n-1", CA: "ca", Cert: "ec", Key: "ek", User: "u", PasswordFile: "pw", StaleAfter: time.Hour}},
 		Keys:    Keys{KEK: "env:MXSEAL_SECRET", TrustClock: true, Earlier: []string{"file:/a", "env:B"}, PKCS11: PKCS11{"m", "t", "p"}, TSIGFile: "f"},
 		Signer:  Signer{CacheSize: 5 << 20},
 		Log:     Log{Level: slog.LevelDebug, Format: "text"},

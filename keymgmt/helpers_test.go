@@ -26,7 +26,7 @@ func testKEK(fill byte) []byte {
 
 func vaultOf(kek []byte) (*Vault, error) {
 	v := &Vault{}
-	return v, v.Reload(Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return hex.EncodeToString(kek), true }})
+	return v, v.load(Sources{KEK: "env:KEK", Lookup: func(string) (string, bool) { return hex.EncodeToString(kek), true }})
 }
 
 func testVault(t *testing.T, fill byte) *Vault {

@@ -39,11 +39,11 @@ type Sources struct {
 // OpenVault reads the key-encryption keys and returns the vault that has them. Every error is about one of the sources.
 func OpenVault(s Sources) (*Vault, error) {
 	v := &Vault{hsm: s.HSM}
-	return v, v.Reload(s)
+	return v, v.load(s)
 }
 
-// Reload replaces the key-encryption keys of a vault, or leaves it as it is.
-func (v *Vault) Reload(s Sources) error {
+// load reads the key-encryption keys of a vault.
+func (v *Vault) load(s Sources) error {
 	var all sealers
 	for _, source := range append([]string{s.KEK}, s.Earlier...) {
 		kek, err := s.read(source)

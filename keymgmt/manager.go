@@ -227,9 +227,7 @@ func (m *Manager) ReloadKEKs(s Sources) error {
 	if _, err := resealed(m.o.Store.View(), next); err != nil {
 		return fmt.Errorf("%w; the key that has sealed it must be in keys.earlier_keks", err)
 	}
-	if err := m.o.Vault.Reload(s); err != nil {
-		return err
-	}
+	m.o.Vault.sealers.Store(next.sealers.Load()) // those that were tried: the sources may say something else by now
 	m.Wake()
 	return nil
 }

@@ -188,6 +188,29 @@ func TestWhatIsToBeDoneAtTheParent(t *testing.T) {
 	}
 }
 
+// That the parent has a DS of a key which the zone does not have is said above all else, as long as a cache may have it.
+func TestADSOfAnUnknownKeyIsTold(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:53")
+	b := newBench(t, func(s *zone.ZoneSpec) {
+		s.Parent = zone.ParentPolicy{Mode: zone.ParentCheck, Servers: []netip.AddrPort{server}}
+	})
+	unknown := func() bool { return strings.Contains(b.status().Wanted, "give up 1 DS") }
+	b.says = []ParentAnswer{{Server: server, DS: []string{"\x00\x01\x0d\x02xx"}, TTL: 3600}}
+	for range 60 {
+		b.tick(time.Hour)
+	}
+	if !unknown() {
+		t.Fatalf("wanted %q", b.status().Wanted)
+	}
+	b.says = []ParentAnswer{{Server: server, DS: b.key("ksk").KeyRecord.DS(), TTL: 3600}}
+	for range 60 {
+		b.tick(time.Hour)
+	}
+	if unknown() {
+		t.Errorf("long after the parent has given it up: %q", b.status().Wanted)
+	}
+}
+
 // With the servers of the parent in the policy, a confirmation is checked with them.
 func TestConfirmationsAreChecked(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:53")

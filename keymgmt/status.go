@@ -143,7 +143,7 @@ func (p *plan) status() Status {
 		}
 	}
 	s.ToDo = p.toDo()
-	if n := unknownIn(p.in.Chain.DS); n > 0 { // above all else
+	if n := unknownIn(alive(p.in.Chain.DS, p.now)); n > 0 { // above all else
 		s.Wanted = fmt.Sprintf("the parent to give up %d DS records of keys that the zone does not have; without another DS no validator accepts an answer", n)
 	}
 	return s
