@@ -29,9 +29,9 @@ type authority struct {
 
 // delegation is a zone below the root.
 type delegation struct {
-	zone   string     // fully qualified
-	server netip.Addr // of its name server
-	ds     []string   // DS records as in a zone file
+	zone    string       // fully qualified
+	servers []netip.Addr // of its name servers
+	ds      []string     // DS records as in a zone file
 }
 
 // rootServer is a name inside of the root zone.
@@ -52,7 +52,7 @@ controls { };
 `, dir, addr)
 	for zone, lines := range customers {
 		ds := signZone(t, dir, zone, fmt.Sprintf("@ NS ns\nns A %s\n%s\n", addr, lines))
-		delegations = append(delegations, delegation{zone, addr, ds})
+		delegations = append(delegations, delegation{zone, []netip.Addr{addr}, ds})
 		addZone(&conf, zone)
 	}
 	a.delegations = delegations
@@ -72,7 +72,10 @@ func (a *authority) rootLines() string {
 	var root strings.Builder
 	fmt.Fprintf(&root, ". NS %[1]s\n%[1]s A %[2]s\n", rootServer, a.addr)
 	for _, d := range a.delegations {
-		fmt.Fprintf(&root, "%[1]s NS ns1.%[1]s\nns1.%[1]s A %[2]s\n%[3]s\n", d.zone, d.server, strings.Join(d.ds, "\n"))
+		for i, server := range d.servers {
+			fmt.Fprintf(&root, "%[1]s NS ns%[2]d.%[1]s\nns%[2]d.%[1]s A %[3]s\n", d.zone, i+1, server)
+		}
+		fmt.Fprintln(&root, strings.Join(d.ds, "\n"))
 	}
 	return root.String()
 }

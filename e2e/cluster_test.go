@@ -20,6 +20,15 @@ type etcd struct {
 	site    site
 	dir     string
 	members []*daemon
+	reached map[int]string // by some nodes not directly
+}
+
+// endpoints are the members that a node knows.
+func (c *etcd) endpoints(node int) []string {
+	if url, other := c.reached[node]; other {
+		return []string{url}
+	}
+	return c.urls(2379)
 }
 
 func (c *etcd) url(i, port int) string {
@@ -55,6 +64,9 @@ func (c *etcd) run(t testing.TB, i int) {
 		"--heartbeat-interval", "50", "--election-timeout", "500")
 }
 
+// staleAfter is for how long a node answers that does not hear of etcd.
+const staleAfter = "20s"
+
 // startNodes starts nodes that share a cluster.
 func startNodes(t testing.TB, c *etcd, n int) (nodes []*server) {
 	t.Helper()
@@ -63,7 +75,7 @@ func startNodes(t testing.TB, c *etcd, n int) (nodes []*server) {
 		at := newSite()
 		s := &server{site: at, dir: dir, addr: at.addr(53)}
 		config := write(t, dir, fmt.Sprintf("node%d.yaml", i), fmt.Sprintf("data_dir: %s\nkeys: {kek: \"file:%s/kek\", clock: trusted}\nlog: {format: text}\n"+
-			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s]}}\n", dir, dir, i, strings.Join(c.urls(2379), ", ")))
+			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, i, strings.Join(c.endpoints(i), ", "), staleAfter))
 		s.args = []string{"serve", "--config", config}
 		s.more = []string{fmt.Sprintf("MXSEAL_DNS_LISTEN=%s", dnsPort(s.addr))}
 		if i == 0 {

@@ -35,7 +35,7 @@ func TestMail(t *testing.T) {
 	}
 	publish(id.digest)
 	made := must[*api.Tenant](t)(s.PutTenant(ctx, tenant, api.TenantSpec{Pool: pool, Domains: []string{domain}}))
-	a := startAuthority(t, s.site.addr(10), []delegation{{apex, s.addr, s.ds(t, apex)}},
+	a := startAuthority(t, s.site.addr(10), []delegation{{apex, []netip.Addr{s.addr}, s.ds(t, apex)}},
 		map[string]string{domain + ".": made.Domains[0].MXRecord})
 	r := startUnbound(t, a, netip.MustParseAddr(systemResolver), unboundOptions{aggressive: true})
 

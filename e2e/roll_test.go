@@ -73,7 +73,8 @@ func startRolls(t *testing.T) *rollWorld {
 			Zone: zone, Pool: pool, DANE: new(true), Domains: []string{hostDomain(zone)}}))
 	}
 	w := &rollWorld{server: s}
-	w.root = startAuthority(t, root, []delegation{{ownParent, s.addr, s.ds(t, ownParent)}, {checkZone, s.addr, shortTTL(s.ds(t, checkZone))}}, nil)
+	w.root = startAuthority(t, root, []delegation{{ownParent, []netip.Addr{s.addr}, s.ds(t, ownParent)},
+		{checkZone, []netip.Addr{s.addr}, shortTTL(s.ds(t, checkZone))}}, nil)
 	if err := os.WriteFile(filepath.Join(w.root.dir, "dsset-"+checkZone), []byte(strings.Join(shortTTL(s.ds(t, checkZone)), "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -210,13 +211,13 @@ func startInternet(t testing.TB) (*server, *authority) {
 	var delegations []delegation
 	for _, z := range testZones {
 		z.populate(t, s)
-		delegations = append(delegations, delegation{z.name, s.addr, s.ds(t, z.name)})
+		delegations = append(delegations, delegation{z.name, []netip.Addr{s.addr}, s.ds(t, z.name)})
 	}
 	must[*api.Zone](t)(s.PutZone(t.Context(), bogusZone, api.ZoneSpec{
 		Nameservers: []api.Nameserver{{Name: "ns1." + bogusZone, Addresses: []string{s.addr.String()}}},
 	}))
 	_, wrong, _ := strings.Cut(s.ds(t, apex)[0], " ")
-	delegations = append(delegations, delegation{bogusZone, s.addr, []string{bogusZone + " " + wrong}})
+	delegations = append(delegations, delegation{bogusZone, []netip.Addr{s.addr}, []string{bogusZone + " " + wrong}})
 	return s, startAuthority(t, s.site.addr(10), delegations, nil)
 }
 

@@ -1,0 +1,115 @@
+// Package cable is for tests: a TCP connection to a server that can be cut.
+package cable
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Cable hands what clients send on to a server, and what it answers back. It ends with the test.
+type Cable struct {
+	Addr string // where clients connect to
+	to   string
+
+	mu    sync.Mutex
+	cut   [2]bool // towards the server, and back
+	ends  chan struct{}
+	conns map[net.Conn]bool
+}
+
+const (
+	there = 0
+	back  = 1
+)
+
+// Lay lays a cable from an address ("127.0.0.1:0" for any) to a server.
+func Lay(t testing.TB, from, to string) *Cable {
+	t.Helper()
+	l, err := net.Listen("tcp", from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cable{Addr: l.Addr().String(), to: to, ends: make(chan struct{}), conns: map[net.Conn]bool{}}
+	t.Cleanup(func() {
+		l.Close()
+		c.Mend()
+	})
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go c.connect(client)
+		}
+	}()
+	return c
+}
+
+// Cut lets nothing through, and tells nobody.
+func (c *Cable) Cut() { c.set(true, true) }
+
+// CutAnswers lets what clients send through, and no answers.
+func (c *Cable) CutAnswers() { c.set(false, true) }
+
+// Mend breaks all connections; what was on its way is lost. New ones work.
+func (c *Cable) Mend() {
+	c.set(false, false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.ends)
+	c.ends = make(chan struct{})
+	for conn := range c.conns {
+		conn.Close()
+	}
+}
+
+func (c *Cable) set(towards, back bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = [2]bool{towards, back}
+}
+
+func (c *Cable) connect(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", c.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	c.mu.Lock()
+	ends := c.ends
+	c.conns[client], c.conns[server] = true, true
+	c.mu.Unlock()
+	done := make(chan struct{}, 2)
+	go func() { c.copy(server, client, there, ends); done <- struct{}{} }()
+	go func() { c.copy(client, server, back, ends); done <- struct{}{} }()
+	<-done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.conns, client)
+	delete(c.conns, server)
+}
+
+// copy copies until an end is closed, or, from the moment at which something could not go through, until the cable is mended.
+func (c *Cable) copy(to io.Writer, from io.Reader, direction int, ends <-chan struct{}) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		cut := c.cut[direction]
+		c.mu.Unlock()
+		if cut {
+			<-ends
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
