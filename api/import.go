@@ -149,7 +149,7 @@ func (a *API) importBatch(c *call, batch []importing) error {
 		}
 		return pending.Changes(), nil
 	})
-	if err != nil && len(batch) > 1 && !errors.Is(err, zone.ErrUnavailable) && c.ctx.Err() == nil {
+	if err != nil && len(batch) > 1 && !errors.Is(err, zone.ErrUnavailable) && !errors.Is(err, zone.ErrUncertain) && c.ctx.Err() == nil {
 		// Something in it cannot be written, or others write too much of the same: line by line that is known of one.
 		for i := range batch {
 			if err := a.importBatch(c, batch[i:i+1]); err != nil {

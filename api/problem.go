@@ -47,6 +47,7 @@ var kinds = []struct {
 }{
 	{errNoRoute, http.StatusNotFound, "not_found"},
 	{errMethod, http.StatusMethodNotAllowed, "method_not_allowed"},
+	{zone.ErrUncertain, http.StatusInternalServerError, "uncertain"}, // before what may have been the cause
 	{errUnauthenticated, http.StatusUnauthorized, "unauthenticated"},
 	{errForbidden, http.StatusForbidden, "forbidden"},
 	{errMalformed, http.StatusBadRequest, "malformed"},
@@ -72,8 +73,12 @@ var kinds = []struct {
 func problem(err error) Problem {
 	for _, k := range kinds {
 		if errors.Is(err, k.is) {
-			return Problem{Type: "about:blank", Title: http.StatusText(k.status), Status: k.status, Code: k.code,
+			p := Problem{Type: "about:blank", Title: http.StatusText(k.status), Status: k.status, Code: k.code,
 				Detail: detail(err, k.status), Errors: fieldErrors(err)}
+			if k.status == http.StatusInternalServerError {
+				p.ID = rand.Text()
+			}
+			return p
 		}
 	}
 	return Problem{Type: "about:blank", Title: http.StatusText(http.StatusInternalServerError),
@@ -84,6 +89,8 @@ func problem(err error) Problem {
 // detail is the text of an error; of a failure of the server's own it says no more than that.
 func detail(err error, status int) string {
 	switch {
+	case errors.Is(err, zone.ErrUncertain):
+		return zone.ErrUncertain.Error() + "; ask again what there is"
 	case errors.Is(err, zone.ErrUnavailable):
 		return zone.ErrUnavailable.Error()
 	case status >= http.StatusInternalServerError:

@@ -23,7 +23,8 @@ import (
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	c := startEtcd(t, 1)
-	line := cable.Lay(t, fmt.Sprintf("%s:2379", newSite().loopback()), strings.TrimPrefix(c.url(0, 2379), "http://"))
+	line := must[*cable.Cable](t)(cable.Lay(fmt.Sprintf("%s:2379", newSite().loopback()), strings.TrimPrefix(c.url(0, 2379), "http://")))
+	t.Cleanup(line.Close)
 	c.reached = map[int]string{1: "http://" + line.Addr}
 	nodes := startNodes(t, c, 2)
 	led, others := leader(t, nodes)

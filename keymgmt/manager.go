@@ -79,6 +79,7 @@ const never = time.Duration(math.MaxInt64)
 
 // Run makes steps as they are due, whether or not anybody asks questions, until ctx is done.
 func (m *Manager) Run(ctx context.Context) error {
+	m.begin()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -90,6 +91,13 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		timer.Reset(min(m.Tick(ctx, m.o.Clock.Read()), idle))
 	}
+}
+
+// begin forgets what another leader may have changed since: times were noted by another clock, and nodes have been heard.
+func (m *Manager) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watch.seen, m.stoodStill = false, time.Time{}
 }
 
 // Wake makes Run look at once: a policy has changed.
@@ -370,8 +378,9 @@ func (m *Manager) generate(z *zone.Zone, slots []Slot, existing []*KeyRecord, no
 // what was left of them by the monotonic clock is then left by the new time. At a start nothing is known but that it is not
 // earlier than what was noted last: what is left is then overestimated.
 func (m *Manager) judgeClock(ctx context.Context, r Reading) {
-	if !r.Synchronised {
+	if !r.Synchronised { // nor is anything noted, which a step would have to change
 		m.hold(errUnsynchronised)
+		return
 	}
 	if expected, stepped := m.watch.compare(r, m.latest); stepped {
 		m.o.Metrics.clockSteps.Inc()

@@ -17,7 +17,8 @@ type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Ch
 // loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet. Records
 // are decoded beside each other, and inserted in their order.
 type loader struct {
-	open  opener
+	o     Options
+	how   strictness
 	db    *memdb.MemDB
 	batch []Record
 	queue chan decoding // in the order of the records
@@ -43,8 +44,17 @@ type loaded struct {
 	zone.Row
 }
 
-func newLoader(open opener) *loader {
-	l := &loader{open: open, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
+// strictness is what a load does with what this node cannot use: records of kinds that a newer version writes, and keys that do not
+// open. At a start they are errors. A node that answers already does as with commits: it goes on without.
+type strictness bool
+
+const (
+	strict   strictness = true
+	tolerant strictness = false
+)
+
+func newLoader(o Options, how strictness) *loader {
+	l := &loader{o: o, how: how, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
@@ -75,6 +85,9 @@ func (l *loader) insert() error {
 
 // add takes a record. An error may be about one that was added before.
 func (l *loader) add(r Record) error {
+	if l.how == tolerant && !slices.Contains(loadedKinds, r.Kind) {
+		return nil
+	}
 	if l.batch == nil {
 		l.batch = make([]Record, 0, loadBatch)
 	}
@@ -117,20 +130,25 @@ func (l *loader) stop() {
 	<-l.done
 }
 
-func (l *loader) finish(revision uint64) (*State, error) {
+func (l *loader) finish(revision uint64) (*writer, error) {
 	_ = l.send() // stop says the same
 	if l.stop(); l.err != nil {
 		return nil, l.err
 	}
 	s := snapshot(l.db, revision, nil, &keymgmt.Ring{})
+	w := newWriter(l.db, s, l.o)
 	for _, z := range s.sorted {
-		set, err := l.open(z, s.keysOf(z), s.chainOf(z))
+		if l.how == tolerant {
+			s.ring = w.reopen(s, z.Name)
+			continue
+		}
+		set, err := l.o.Open(z, s.keysOf(z), s.chainOf(z))
 		if err != nil {
 			return nil, err
 		}
 		s.ring = s.ring.With(set)
 	}
-	return s, nil
+	return w, nil
 }
 
 // snapshot is the state of a database, with key sets that are known already. So may be the zones; nil if not.
@@ -287,6 +305,20 @@ func (w *writer) reopen(s *State, apex zone.Name) *keymgmt.Ring {
 		return s.ring.Without(apex)
 	}
 	return s.ring.With(set)
+}
+
+// openMissing returns a state in which the keys of zones that had none are open, and those zones.
+func (w *writer) openMissing() (next *State, zones []zone.Name) {
+	next = snapshot(w.db, w.last.revision, w.last.zoneTable, w.last.ring)
+	for _, z := range next.sorted {
+		if next.ring.KeySet(z.Name) == nil {
+			if next.ring = w.reopen(next, z.Name); next.ring.KeySet(z.Name) != nil {
+				zones = append(zones, z.Name)
+			}
+		}
+	}
+	w.last = next
+	return next, zones
 }
 
 // touched collects what a commit changes.

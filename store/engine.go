@@ -15,10 +15,7 @@ import (
 var (
 	// ErrGap means that commits after a revision can no longer be replayed: load again.
 	ErrGap = errors.New("the commits after that revision are no longer there")
-	// ErrUnknown means that a commit may or may not have become durable. An engine that cannot find out accepts no others: it
-	// has to be opened again, and then shows which.
-	ErrUnknown = errors.New("it is not known whether the commit became durable")
-	// ErrClosed means that the engine was closed, or accepts no more commits after one that ended in ErrUnknown: nothing
+	// ErrClosed means that the engine was closed, or accepts no more commits after one that ended in zone.ErrUncertain: nothing
 	// was written.
 	ErrClosed = fmt.Errorf("the engine is closed: %w", zone.ErrUnavailable)
 	// ErrDeposed means that the term of a transaction is over: nothing was written.
@@ -111,7 +108,8 @@ type Engine interface {
 	// the engine ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.
 	Watch(ctx context.Context, after uint64, apply func(Commit) error) error
 	// Commit writes tx; several that do not depend on each other may have one revision. When it returns nil, tx is durable. With
-	// zone.ErrRetry a precondition did not hold and nothing was written; with ErrUnknown see there; with any other error
+	// zone.ErrRetry a precondition did not hold and nothing was written; with zone.ErrUncertain it may have been
+	// written, and an engine that cannot find out accepts no others until it is opened again; with any other error
 	// nothing was written.
 	Commit(ctx context.Context, tx Tx) (revision uint64, err error)
 	// Lead waits until this node is the leader, which it is until ctx is done or the term ends. Transactions of a term that is over

@@ -31,14 +31,16 @@ type Options struct {
 
 // Store is the state of a node and the way to change it. Safe for concurrent use.
 type Store struct {
-	o         Options
-	engine    Engine
-	state     atomic.Pointer[State] // replaced by the feed alone
-	epochs    *epoch.Table
-	stop      context.CancelFunc
-	done      chan struct{} // closed when the feed has ended
-	forgotten atomic.Uint64 // times that ForgetAnswers was called
-	turn      chan struct{} // holds one entry while an update makes its plan again
+	o      Options
+	engine Engine
+	state  atomic.Pointer[State] // replaced by the feed alone
+	epochs *epoch.Table
+	stop   context.CancelFunc
+	done   chan struct{} // closed when the feed has ended
+	turn   chan struct{} // holds one entry while an update makes its plan again
+
+	feed   sync.Mutex // held while the state is made and published
+	writer *writer    // guarded by feed
 
 	mu      sync.Mutex    // guards what follows
 	arrived chan struct{} // closed and replaced at every new state
@@ -49,31 +51,28 @@ type Store struct {
 // engine from then on; if Start fails, the caller still does.
 func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
 	s := &Store{o: o, engine: e, epochs: epoch.New(), done: make(chan struct{}), turn: make(chan struct{}, 1), arrived: make(chan struct{})}
-	w, err := s.load(ctx)
+	w, err := s.load(ctx, strict)
 	if err != nil {
 		return nil, err
 	}
+	s.writer = w
 	s.state.Store(w.last)
 	o.Metrics.revision.Set(float64(w.last.revision))
 	o.Metrics.writable.Set(1)
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	go s.follow(ctx, w)
+	go s.follow(ctx)
 	return s, nil
 }
 
 // load reads everything.
-func (s *Store) load(ctx context.Context) (*writer, error) {
-	l := newLoader(s.o.Open)
+func (s *Store) load(ctx context.Context, how strictness) (*writer, error) {
+	l := newLoader(s.o, how)
 	revision, err := s.engine.Load(ctx, l.add)
 	if err != nil {
 		l.stop()
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	state, err := l.finish(revision)
-	if err != nil {
-		return nil, err
-	}
-	return newWriter(l.db, state, s.o), nil
+	return l.finish(revision)
 }
 
 // State returns the newest state.
@@ -89,7 +88,7 @@ func (s *Store) ForgetAnswers() {
 	for _, z := range s.State().sorted {
 		zones = append(zones, z.Name)
 	}
-	s.epochs.Raise(^s.forgotten.Add(1), zones, nil) // not a revision
+	s.epochs.Raise(zones, nil)
 }
 
 // Done is closed when the store hears of no more commits; Err then says why, and is nil after Close.
@@ -102,14 +101,14 @@ func (s *Store) Err() error {
 	return s.err
 }
 
-// follow owns w: what the feed brings, it makes the state.
-func (s *Store) follow(ctx context.Context, w *writer) {
+// follow makes what the feed brings the state.
+func (s *Store) follow(ctx context.Context) {
 	defer close(s.done)
-	err := s.watch(ctx, w)
+	err := s.watch(ctx)
 	for errors.Is(err, ErrGap) && ctx.Err() == nil {
 		s.o.Log.Warn("the feed has a gap; everything is loaded again", "revision", s.State().Revision(), "error", err)
-		if w, err = s.reload(ctx); err == nil {
-			err = s.watch(ctx, w)
+		if err = s.reload(ctx); err == nil {
+			err = s.watch(ctx)
 		}
 	}
 	if errors.Is(err, context.Canceled) {
@@ -123,9 +122,11 @@ func (s *Store) follow(ctx context.Context, w *writer) {
 }
 
 // watch applies commits until there are none any more.
-func (s *Store) watch(ctx context.Context, w *writer) error {
-	return s.engine.Watch(ctx, w.last.revision, func(c Commit) error {
-		state, zones, hosts, err := w.apply(c)
+func (s *Store) watch(ctx context.Context) error {
+	return s.engine.Watch(ctx, s.State().Revision(), func(c Commit) error {
+		s.feed.Lock()
+		defer s.feed.Unlock()
+		state, zones, hosts, err := s.writer.apply(c)
 		if err != nil {
 			return fmt.Errorf("apply revision %d: %w", c.Revision, err)
 		}
@@ -137,7 +138,7 @@ func (s *Store) watch(ctx context.Context, w *writer) error {
 // publish makes a state the newest one.
 func (s *Store) publish(state *State, zones []zone.Name, hosts []*zone.Host) {
 	s.state.Store(state) // before the epochs: see there
-	s.epochs.Raise(state.revision, zones, hosts)
+	s.epochs.Raise(zones, hosts)
 	s.o.Metrics.revision.Set(float64(state.revision))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,30 +146,50 @@ func (s *Store) publish(state *State, zones []zone.Name, hosts []*zone.Host) {
 	s.arrived = make(chan struct{})
 }
 
-// reloadPause is between attempts to load again.
-const reloadPause = time.Second
+// The pauses between attempts to load again.
+const (
+	reloadPause    = time.Second
+	maxReloadPause = time.Minute
+)
 
 // reload replaces the state by what the engine has, as soon as it has an answer. Until then answers go on from the last one.
-func (s *Store) reload(ctx context.Context) (*writer, error) {
+func (s *Store) reload(ctx context.Context) error {
 	s.o.Metrics.reloads.Inc()
-	for {
-		w, err := s.load(ctx)
+	for pause := reloadPause; ; pause = min(2*pause, maxReloadPause) {
+		w, err := s.load(ctx, tolerant)
 		if err == nil {
-			var zones []zone.Name
-			for _, state := range []*State{s.State(), w.last} {
-				for _, z := range state.sorted {
-					zones = append(zones, z.Name)
-				}
-			}
-			s.publish(w.last, zones, nil)
-			return w, nil
+			s.replace(w)
+			return nil
 		}
 		s.o.Log.Warn("the state cannot be loaded again yet", "error", err)
 		select {
-		case <-time.After(reloadPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
+	}
+}
+
+// replace makes a state that was loaded the newest one, even if its revision is not.
+func (s *Store) replace(w *writer) {
+	s.feed.Lock()
+	defer s.feed.Unlock()
+	var zones []zone.Name
+	for _, state := range []*State{s.State(), w.last} {
+		for _, z := range state.sorted {
+			zones = append(zones, z.Name)
+		}
+	}
+	s.writer = w
+	s.publish(w.last, zones, nil)
+}
+
+// OpenKeys opens the key sets of zones that could not be opened when they came: there may be other key-encryption keys now.
+func (s *Store) OpenKeys() {
+	s.feed.Lock()
+	defer s.feed.Unlock()
+	if state, zones := s.writer.openMissing(); len(zones) > 0 {
+		s.publish(state, zones, nil)
 	}
 }
 
@@ -268,6 +289,11 @@ func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes, 
 	if err := checkKeys(state, changes, s.o.Open); err != nil {
 		return 0, err
 	}
+	select {
+	case <-s.done: // what is written now nobody here would hear of
+		return 0, s.ended()
+	default:
+	}
 	tx.Term = term
 	revision, err := s.engine.Commit(ctx, tx)
 	if err != nil {
@@ -280,9 +306,14 @@ func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes, 
 	return revision, s.reach(revision)
 }
 
+// reachPatience is how long a commit that is durable is waited for until it is served.
+const reachPatience = 16 * time.Second
+
 // reach waits until the state has a revision that is durable. It does not give up when the client goes away: the answer
 // would be wrong.
 func (s *Store) reach(revision uint64) error {
+	late := time.NewTimer(reachPatience)
+	defer late.Stop()
 	for {
 		s.mu.Lock()
 		arrived := s.arrived
@@ -297,6 +328,8 @@ func (s *Store) reach(revision uint64) error {
 				return nil
 			}
 			return fmt.Errorf("revision %d is durable, but this node stops before it answers from it", revision)
+		case <-late.C:
+			return fmt.Errorf("%w: revision %d is durable, but this node does not answer from it yet", zone.ErrUncertain, revision)
 		}
 	}
 }

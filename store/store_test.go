@@ -206,7 +206,7 @@ func TestFailedCommits(t *testing.T) {
 			}
 			if !c.goOn {
 				<-w.store.Done()
-				if err := w.store.Err(); !errors.Is(err, store.ErrUnknown) {
+				if err := w.store.Err(); !errors.Is(err, zone.ErrUncertain) {
 					t.Errorf("the feed ended with %v", err)
 				}
 				if !strings.Contains(w.log.String(), "no changes until a restart") {

@@ -32,6 +32,9 @@ type Keys interface {
 // ErrRetry is returned by a commit whose preconditions no longer hold: plan again on a newer View.
 var ErrRetry = errors.New("state has changed since the plan was made")
 
+// ErrUncertain is wrapped by the error of a commit that may have been made: only to look shows whether it was.
+var ErrUncertain = errors.New("it is not known whether the change was made")
+
 // ErrUnavailable is wrapped by the error of a commit that was not tried because no changes are possible at present.
 var ErrUnavailable = errors.New("no changes are possible now")
 

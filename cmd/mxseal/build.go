@@ -76,7 +76,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	if n.tsig, err = parent.ReadTSIG(n.cfg.Keys.TSIGFile); err != nil {
 		return err
 	}
-	if n.engine, err = openEngine(ctx, n.cfg); err != nil {
+	if n.engine, err = openEngine(ctx, n.cfg, n.log); err != nil {
 		return err
 	}
 	if n.dns, err = n.newDNS(); err != nil {
@@ -220,6 +220,15 @@ const leadPause = time.Second
 
 // lead rolls keys whenever this node leads, as it does already in a term that is not the zero one, until ctx is done.
 func (n *node) lead(ctx context.Context, term store.Term) error {
+	ctx, resign := context.WithCancel(ctx)
+	defer resign()
+	go func() {
+		select {
+		case <-n.store.Done(): // who hears nothing does not lead
+			resign()
+		case <-ctx.Done():
+		}
+	}()
 	said := ""
 	for {
 		if term.Token != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ func place(cfg conf.Config) string {
 }
 
 // openEngine opens the database of a configuration.
-func openEngine(ctx context.Context, cfg conf.Config) (store.Engine, error) {
+func openEngine(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.Engine, error) {
 	if !isEtcd(cfg) {
 		return engineOr(bolt.Open(cfg.DataDir))
 	}
@@ -35,6 +36,7 @@ func openEngine(ctx context.Context, cfg conf.Config) (store.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Log = log
 	return engineOr(etcd.Open(ctx, c))
 }
 

@@ -56,6 +56,9 @@ func reloadKEKs(ctx context.Context, n *node, hangup <-chan os.Signal, load func
 		if err == nil {
 			err = n.keys.ReloadKEKs(kekSources(cfg.Keys, n.token))
 		}
+		if err == nil {
+			n.store.OpenKeys()
+		}
 		if err != nil {
 			n.log.Error("the key-encryption keys stay as they were", "error", err)
 			continue

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,7 @@ func createLocally(cmd *cobra.Command, f *configFlags, spec api.TokenSpec, lifet
 	if err != nil {
 		return err
 	}
-	engine, err := openEngine(cmd.Context(), cfg)
+	engine, err := openEngine(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

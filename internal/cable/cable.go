@@ -5,13 +5,13 @@ import (
 	"io"
 	"net"
 	"sync"
-	"testing"
 )
 
-// Cable hands what clients send on to a server, and what it answers back. It ends with the test.
+// Cable hands what clients send on to a server, and what it answers back.
 type Cable struct {
-	Addr string // where clients connect to
-	to   string
+	Addr   string // where clients connect to
+	to     string
+	listen net.Listener
 
 	mu    sync.Mutex
 	cut   [2]bool // towards the server, and back
@@ -25,17 +25,12 @@ const (
 )
 
 // Lay lays a cable from an address ("127.0.0.1:0" for any) to a server.
-func Lay(t testing.TB, from, to string) *Cable {
-	t.Helper()
+func Lay(from, to string) (*Cable, error) {
 	l, err := net.Listen("tcp", from)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	c := &Cable{Addr: l.Addr().String(), to: to, ends: make(chan struct{}), conns: map[net.Conn]bool{}}
-	t.Cleanup(func() {
-		l.Close()
-		c.Mend()
-	})
+	c := &Cable{Addr: l.Addr().String(), to: to, listen: l, ends: make(chan struct{}), conns: map[net.Conn]bool{}}
 	go func() {
 		for {
 			client, err := l.Accept()
@@ -45,7 +40,13 @@ func Lay(t testing.TB, from, to string) *Cable {
 			go c.connect(client)
 		}
 	}()
-	return c
+	return c, nil
+}
+
+// Close takes the cable away.
+func (c *Cable) Close() {
+	c.listen.Close()
+	c.Mend()
 }
 
 // Cut lets nothing through, and tells nobody.

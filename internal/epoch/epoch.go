@@ -61,12 +61,12 @@ func (t *Table) zoneCounter(apex zone.Name) *atomic.Uint64 {
 	return counter.(*atomic.Uint64)
 }
 
-// Raise sets the epochs of what a commit changes to its revision.
-func (t *Table) Raise(revision uint64, zones []zone.Name, hosts []*zone.Host) {
+// Raise begins new epochs of zones and labels.
+func (t *Table) Raise(zones []zone.Name, hosts []*zone.Host) {
 	for _, apex := range zones {
-		t.zoneCounter(apex).Store(revision)
+		t.zoneCounter(apex).Add(1)
 	}
 	for _, h := range hosts {
-		t.labelCounter(h.Zone, h.Label).Store(revision)
+		t.labelCounter(h.Zone, h.Label).Add(1)
 	}
 }

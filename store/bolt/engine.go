@@ -130,7 +130,7 @@ func (e *Engine) write(m meta) {
 		for i, r := range all {
 			r.Answer(results[i].revision, results[i].err)
 		}
-		if errors.Is(err, store.ErrUnknown) {
+		if errors.Is(err, zone.ErrUncertain) {
 			return
 		}
 		m = next
@@ -144,7 +144,7 @@ type result struct {
 }
 
 // writeBatch writes transactions. With an error every result has it, and nothing was written unless it is
-// store.ErrUnknown.
+// zone.ErrUncertain.
 func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit, results []result, next meta, err error) {
 	results = make([]result, len(all))
 	fail := func(err error) ([]store.Commit, []result, meta, error) {
@@ -158,7 +158,7 @@ func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.broken = true
-			commits, results, next, err = fail(fmt.Errorf("%w: bbolt: %v", store.ErrUnknown, p))
+			commits, results, next, err = fail(fmt.Errorf("%w: bbolt: %v", zone.ErrUncertain, p))
 		}
 	}()
 	tx, err := e.db.Begin(true)
@@ -186,7 +186,7 @@ func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit
 		return fail(err)
 	}
 	if err := tx.Commit(); err != nil {
-		return fail(fmt.Errorf("%w: %w", store.ErrUnknown, err))
+		return fail(fmt.Errorf("%w: %w", zone.ErrUncertain, err))
 	}
 	return commits, results, b.meta, nil
 }
@@ -195,7 +195,7 @@ func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit
 func (e *Engine) publish(commits []store.Commit, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if errors.Is(err, store.ErrUnknown) {
+	if errors.Is(err, zone.ErrUncertain) {
 		e.failure = err
 	}
 	e.tail = append(e.tail, commits...)

@@ -212,8 +212,8 @@ func cutAndGoOn(dir string) {
 	_, later := e.Commit(context.Background(), put("y"))
 	copying := e.Backup(io.Discard)
 	fmt.Println("load:", loading, "\ncommit:", committing, "\nlater:", later, "\nbackup:", copying, "\nclose:", e.Close())
-	if !errors.Is(loading, bolt.ErrCorrupt) || !errors.Is(committing, store.ErrUnknown) || copying == nil ||
-		!errors.Is(later, zone.ErrUnavailable) || errors.Is(later, store.ErrUnknown) {
+	if !errors.Is(loading, bolt.ErrCorrupt) || !errors.Is(committing, zone.ErrUncertain) || copying == nil ||
+		!errors.Is(later, zone.ErrUnavailable) || errors.Is(later, zone.ErrUncertain) {
 		os.Exit(1)
 	}
 	os.Exit(0)

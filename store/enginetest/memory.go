@@ -138,7 +138,7 @@ func (m *Memory) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 		m.lose, m.oldest = false, revision
 	}
 	if fail == Written {
-		m.failure = fmt.Errorf("%w: %w", store.ErrUnknown, ErrDisk)
+		m.failure = fmt.Errorf("%w: %w", zone.ErrUncertain, ErrDisk)
 		m.wake()
 		return 0, m.failure
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ type Config struct {
 	// StaleAfter is for how long this node may answer without hearing of etcd; whole seconds. It is for [Engine.Join].
 	StaleAfter time.Duration
 	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // Bounds on time. callTime is longer than an election in etcd takes, so that a commit survives one.
@@ -55,7 +57,7 @@ func dial(c Config) (*clientv3.Client, error) {
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: t, Username: c.User, Password: c.Password, Logger: zap.NewNop(), DialTimeout: dialTime,
-		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
@@ -98,14 +100,15 @@ type meta struct {
 	ID     string `json:"id"`
 }
 
-func (c Config) metaKey() string   { return c.Prefix + "/meta" }
-func (c Config) records() string   { return c.Prefix + "/record/" }
-func (c Config) leaderKey() string { return c.Prefix + "/leader" }
-func (c Config) writerKey() string { return c.Prefix + "/writer/" + c.Node }
-func (c Config) lastKey() string   { return c.Prefix + "/last" } // is written with every commit
-func (c Config) heardKey() string  { return c.Prefix + "/heard" }
-func (c Config) nodesKey() string  { return c.Prefix + "/node/" }
-func (c Config) nodeKey() string   { return c.nodesKey() + c.Node }
+func (c Config) metaKey() string    { return c.Prefix + "/meta" }
+func (c Config) records() string    { return c.Prefix + "/record/" }
+func (c Config) leaderKey() string  { return c.Prefix + "/leader" }
+func (c Config) writerKey() string  { return c.Prefix + "/writer/" + c.Node }
+func (c Config) lastKey() string    { return c.Prefix + "/last" } // is written with every commit
+func (c Config) fillingKey() string { return c.Prefix + "/filling" }
+func (c Config) heardKey() string   { return c.Prefix + "/heard" }
+func (c Config) nodesKey() string   { return c.Prefix + "/node/" }
+func (c Config) nodeKey() string    { return c.nodesKey() + c.Node }
 
 // Exists reports whether there is a database.
 func Exists(ctx context.Context, c Config) (bool, error) {

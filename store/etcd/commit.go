@@ -220,9 +220,23 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 	case response.Succeeded:
 		w.number = next
 		w.e.away.Store(false)
-		return uint64(response.Header.Revision), nil
+		return w.made(uint64(response.Header.Revision), w.e.look(response.Header))
+	}
+	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
+		if string(kv.Value) == w.mark(next) { // the client has sent it twice
+			w.number = next
+			return w.made(uint64(kv.ModRevision), nil)
+		}
 	}
 	return 0, w.judge(b, response)
+}
+
+// made is the outcome of a transaction that was made at a revision. If etcd has gone back this node cannot serve it yet.
+func (w *writer) made(revision uint64, gap error) (uint64, error) {
+	if gap != nil {
+		return 0, fmt.Errorf("%w: %v", zone.ErrUncertain, gap)
+	}
+	return revision, nil
 }
 
 // refused reports whether etcd has said that it will not do what was asked. That it has no space it also says of what it has done.
@@ -303,18 +317,24 @@ func (w *writer) prepare() error {
 	return nil
 }
 
-// patience is how long a caller waits to hear what became of a commit before it is told that this is not known.
-const patience = 2 * callTime
+// patience is how long a caller waits, after the call has failed, to hear what became of a commit before it is told that this is not
+// known.
+const patience = callTime
 
 // resolve finds out what became of the transaction of a number. It goes on until it is known: the next one could not be judged
 // otherwise.
 func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, err error) {
 	w.e.away.Store(true)
 	defer w.e.away.Store(false)
-	late := time.NewTimer(patience)
-	defer late.Stop()
+	unknown := fmt.Errorf("%w: etcd: %v", zone.ErrUncertain, cause) // the cause is no part of it: it may be a time-out
+	ctx, cancel := context.WithTimeout(w.e.ctx, patience)
+	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		revision, err := w.settle(number)
+		if ctx.Err() != nil {
+			b.finish(0, unknown)
+			ctx = w.e.ctx
+		}
+		revision, err := w.settle(ctx, number)
 		switch {
 		case revision != 0:
 			w.number = number
@@ -322,25 +342,23 @@ func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, er
 		case err == nil:
 			w.number = 0
 			return 0, fmt.Errorf("etcd: %w: %w", cause, zone.ErrUnavailable)
-		case errors.Is(err, store.ErrUnknown):
+		case errors.Is(err, zone.ErrUncertain):
 			w.number = 0
 			return 0, err
 		}
 		w.refuse()
 		select {
 		case <-time.After(pause):
-		case <-late.C:
-			b.finish(0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause))
 		case <-w.e.ctx.Done():
-			return 0, fmt.Errorf("%w: etcd: %w", store.ErrUnknown, cause)
+			return 0, unknown
 		}
 	}
 }
 
 // settle makes one attempt. The transaction was committed, at the revision that is returned, or it never can be, and that is 0:
 // the key that it requires is gone. To delete that needs no space, which may be what etcd lacks.
-func (w *writer) settle(number int) (revision uint64, err error) {
-	ctx, cancel := context.WithTimeout(w.e.ctx, callTime)
+func (w *writer) settle(ctx context.Context, number int) (revision uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	key := w.e.config.writerKey()
 	response, err := w.e.client.Txn(ctx).If(clientv3.Compare(clientv3.Value(key), "=", w.mark(number-1))).
@@ -354,7 +372,7 @@ func (w *writer) settle(number int) (revision uint64, err error) {
 	case string(found[0].Value) == w.mark(number):
 		return uint64(found[0].ModRevision), nil
 	}
-	return 0, fmt.Errorf("%w: another node has the name %q", store.ErrUnknown, w.e.config.Node)
+	return 0, fmt.Errorf("%w: another node has the name %q", zone.ErrUncertain, w.e.config.Node)
 }
 
 // probe waits until etcd answers again.

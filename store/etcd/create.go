@@ -57,13 +57,17 @@ type filling struct {
 	ctx    context.Context
 	client *clientv3.Client
 	e      *Engine
+	mark   string // value of the key that says who fills
 	ops    []clientv3.Op
 	octets int
 }
 
-// begin takes away what an interrupted attempt has left.
+// begin takes away what an interrupted attempt has left, and keeps one that is not interrupted from going on.
 func (f *filling) begin() error {
-	return f.do(clientv3.OpDelete(f.e.config.records(), clientv3.WithPrefix()))
+	mark := rand.Text()
+	err := f.do(clientv3.OpDelete(f.e.config.records(), clientv3.WithPrefix()), clientv3.OpPut(f.e.config.fillingKey(), mark))
+	f.mark = mark
+	return err
 }
 
 func (f *filling) add(r store.Record) error {
@@ -91,10 +95,16 @@ func (f *filling) do(ops ...clientv3.Op) error {
 	ctx, cancel := context.WithTimeout(f.ctx, callTime)
 	defer cancel()
 	key := f.e.config.metaKey()
-	response, err := f.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(ops...).Commit()
+	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)}
+	if f.mark != "" {
+		ifs = append(ifs, clientv3.Compare(clientv3.Value(f.e.config.fillingKey()), "=", f.mark))
+	}
+	response, err := f.client.Txn(ctx).If(ifs...).Then(ops...).Else(clientv3.OpGet(key)).Commit()
 	switch {
 	case err != nil:
 		return fmt.Errorf("etcd: %w", err)
+	case !response.Succeeded && len(response.Responses[0].GetResponseRange().Kvs) == 0:
+		return fmt.Errorf("etcd under %s: somebody else makes a database there now", f.e.config.Prefix)
 	case !response.Succeeded:
 		return fmt.Errorf("etcd under %s: %w", f.e.config.Prefix, ErrExists)
 	}

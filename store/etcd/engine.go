@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/mxseal/mxseal/store"
@@ -24,8 +26,9 @@ type Engine struct {
 	queue  *store.Queue
 	ctx    context.Context // ends at Close
 	close  context.CancelFunc
-	tasks  sync.WaitGroup // besides the writer
-	away   atomic.Bool    // etcd did not answer the last call of the writer
+	tasks  sync.WaitGroup                          // besides the writer
+	away   atomic.Bool                             // etcd did not answer the last call of the writer
+	rewind atomic.Pointer[context.CancelCauseFunc] // ends the present watch
 	seat   seat
 	heard  heard
 }
@@ -35,6 +38,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	client, err := dial(c)
 	if err != nil {
 		return nil, err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := checkMeta(ctx, client, c); err != nil {
 		return nil, errors.Join(err, client.Close())
@@ -47,18 +53,22 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
-// pageSize is how many records a load asks for at a time.
+// pageSize is how many records a load asks for at a time, at most: fewer if they do not fit into a message.
 const pageSize = 2000
 
 // Load implements store.Engine.
 func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
 	from, end := e.config.records(), clientv3.GetPrefixRangeEnd(e.config.records())
-	for {
-		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize)}
+	for size := int64(pageSize); ; {
+		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(size)}
 		if revision != 0 {
 			options = append(options, clientv3.WithRev(int64(revision)))
 		}
 		page, err := e.page(ctx, from, options)
+		if tooLarge(err) && size > 1 {
+			size /= 2
+			continue
+		}
 		if err != nil {
 			return 0, fmt.Errorf("etcd: load %s: %w", from, err)
 		}
@@ -122,9 +132,14 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
 	e.seat.advance(after)
-	for {
-		if err := e.follow(ctx, &after, apply); err != nil {
+	for said := ""; ; {
+		why, err := e.follow(ctx, &after, apply)
+		if err != nil {
 			return err
+		}
+		if text := fmt.Sprint(why); why != nil && text != said && ctx.Err() == nil {
+			e.config.Log.Warn("the watch of etcd has ended, and is begun again", "error", why)
+			said = text
 		}
 		select {
 		case <-time.After(watchPause):
@@ -137,28 +152,59 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 	}
 }
 
-// follow is one watch. It returns nil when that has ended and another one can go on after the last commit that was applied.
-func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Commit) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for r := range e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithRev(int64(*after)+1)) {
+// follow is one watch. Without an error another one can go on after the last commit that was applied; why says why this one has ended.
+func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Commit) error) (why, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e.rewind.Store(&cancel)
+	// In fragments: what has gathered while this node was away may be more than fits into a message.
+	for r := range e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithFragment(), clientv3.WithRev(int64(*after)+1)) {
 		if r.CompactRevision != 0 {
-			return fmt.Errorf("after revision %d: etcd has no history before %d: %w", *after, r.CompactRevision, store.ErrGap)
+			return nil, e.bridge(ctx, after, r.CompactRevision)
 		}
 		if r.Err() != nil {
-			return nil
+			return r.Err(), nil
 		}
 		commits, err := e.commits(r.Events)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, c := range commits {
 			if err := apply(c); err != nil {
-				return err
+				return nil, err
 			}
 			*after = c.Revision
 			e.seat.advance(c.Revision)
 		}
+	}
+	if errors.Is(context.Cause(ctx), store.ErrGap) {
+		return nil, context.Cause(ctx)
+	}
+	return nil, nil
+}
+
+// bridge goes on where etcd has no history any more, if there was no commit in what is missing.
+func (e *Engine) bridge(ctx context.Context, after *uint64, compacted int64) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	last, err := e.client.Get(ctx, e.config.lastKey())
+	if err == nil && (len(last.Kvs) == 0 || uint64(last.Kvs[0].ModRevision) <= *after) {
+		*after = uint64(last.Header.Revision)
+		return nil
+	}
+	return fmt.Errorf("after revision %d: etcd has no history before %d: %w", *after, compacted, store.ErrGap)
+}
+
+// look compares the revision of an answer with what this node has: an etcd that was restored from a copy has less, and goes on from
+// there with commits that this node would not notice.
+func (e *Engine) look(header *etcdserverpb.ResponseHeader) error {
+	if have := e.seat.applied.Load(); uint64(header.GetRevision()) < have {
+		gap := fmt.Errorf("etcd has gone back from revision %d to %d: %w", have, header.GetRevision(), store.ErrGap)
+		e.seat.applied.Store(0)
+		if rewind := e.rewind.Load(); rewind != nil {
+			(*rewind)(gap)
+		}
+		return gap
 	}
 	return nil
 }
@@ -191,7 +237,6 @@ func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err erro
 func (e *Engine) Close() error {
 	e.close()
 	<-e.queue.Ended()
-	err := e.client.Close()
-	e.tasks.Wait()
-	return err
+	e.tasks.Wait() // they give leases back
+	return e.client.Close()
 }

@@ -179,7 +179,7 @@ func TestNothingIsLostWhenMembersFail(t *testing.T) {
 				switch {
 				case err == nil:
 					durable[id] = true
-				case errors.Is(err, store.ErrUnknown):
+				case errors.Is(err, zone.ErrUncertain):
 					unknown++
 				default:
 					not[id] = true

@@ -17,13 +17,32 @@ import (
 
 // heard is what the leader knows of what the nodes have heard. It is written down now and then: who leads next goes on from there.
 type heard struct {
-	mu      sync.Mutex
-	all     time.Time // everything that was committed before then, all nodes have
-	missing []string  // nodes that did not have everything when that was asked last
-	written time.Time
-	// What was asked for last, and when: nodes that have it by now had everything of then.
+	mu       sync.Mutex
+	progress progress // of all nodes
+	missing  []string // nodes that did not have everything when that was asked last
+	written  time.Time
+}
+
+// progress is how far somebody has come who may always be a little behind.
+type progress struct {
+	all time.Time // what was committed before then he has
+	// What the last commit was at some time: who has it by now has all of then.
 	owed  uint64
 	asked time.Time
+}
+
+// note takes in what he has, and what the last commit is, as of now, and returns all.
+func (p *progress) note(now time.Time, has, last uint64) time.Time {
+	if has >= p.owed {
+		if !p.asked.IsZero() {
+			p.all = p.asked
+		}
+		p.owed, p.asked = last, now
+	}
+	if has >= last {
+		p.all = now
+	}
+	return p.all
 }
 
 const (
@@ -40,16 +59,16 @@ func (e *Engine) Behind() (time.Duration, string) {
 	if len(e.heard.missing) > 0 {
 		who = strings.Join(e.heard.missing, ", ")
 	}
-	return e.config.Now().Sub(e.heard.all), who
+	return e.config.Now().Sub(e.heard.progress.all), who
 }
 
 // begin takes over what the leader before had written.
 func (h *heard) begin(text string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.all, h.missing, h.owed, h.asked, h.written = now, nil, 0, time.Time{}, now
+	h.progress, h.missing, h.written = progress{all: now}, nil, now
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Before(now) {
-		h.all = now.Add(-now.Sub(at)) // with the monotonic clock
+		h.progress.all = now.Add(-now.Sub(at)) // with the monotonic clock
 	}
 }
 
@@ -61,19 +80,11 @@ func (h *heard) note(now time.Time, nodes []seated, last uint64) {
 	h.missing = nil
 	for _, n := range nodes {
 		least = min(least, n.Revision)
-		if n.Revision < h.owed {
+		if n.Revision < h.progress.owed {
 			h.missing = append(h.missing, n.Name)
 		}
 	}
-	if least >= h.owed {
-		if !h.asked.IsZero() {
-			h.all = h.asked
-		}
-		h.owed, h.asked = last, now
-	}
-	if least >= last {
-		h.all = now
-	}
+	h.progress.note(now, least, last)
 }
 
 // unwritten returns what is to be written down, the zero time if nothing.
@@ -84,7 +95,7 @@ func (h *heard) unwritten(now time.Time) time.Time {
 		return time.Time{}
 	}
 	h.written = now
-	return h.all
+	return h.progress.all
 }
 
 // listen asks what all nodes have, until a term is over.
@@ -145,10 +156,7 @@ func (e *Engine) nodes(ctx context.Context) (nodes []seated, last uint64, err er
 		node := store.Node{Name: name, Version: c.Version, Since: c.Since, Revision: c.Revision, Leads: name == leads}
 		nodes = append(nodes, seated{node, clientv3.LeaseID(kv.Lease)})
 	}
-	for _, kv := range response.Responses[1].GetResponseRange().Kvs {
-		last = uint64(kv.ModRevision)
-	}
-	return nodes, last, nil
+	return nodes, revisionOf(response.Responses[1]), nil
 }
 
 // Nodes implements store.Cluster.

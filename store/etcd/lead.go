@@ -80,6 +80,9 @@ func (e *Engine) reign(ctx context.Context, giveUp func(), lease clientv3.LeaseI
 			select {
 			case _, more := <-alive:
 				if !more {
+					if e.ctx.Err() != nil {
+						e.revoke(ctx, lease)
+					}
 					return
 				}
 			case <-ctx.Done():
@@ -96,7 +99,7 @@ func (e *Engine) vacancy(ctx context.Context, revision int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	for r := range e.client.Watch(ctx, e.config.leaderKey(), clientv3.WithRev(revision+1)) {
+	for r := range e.client.Watch(clientv3.WithRequireLeader(ctx), e.config.leaderKey(), clientv3.WithRev(revision+1)) {
 		if r.Err() != nil {
 			return nil // look again
 		}

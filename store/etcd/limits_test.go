@@ -36,7 +36,7 @@ func TestEtcdIsFull(t *testing.T) {
 		switch _, err := e.Commit(t.Context(), put(id, large, 0)); {
 		case err == nil:
 			there[id] = true
-		case errors.Is(err, store.ErrUnknown):
+		case errors.Is(err, zone.ErrUncertain):
 			t.Errorf("%s: %v", id, err)
 		default:
 			refused++

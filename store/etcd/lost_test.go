@@ -18,7 +18,11 @@ import (
 // openAtCable opens an engine that reaches etcd by a cable.
 func openAtCable(t *testing.T, c *Cluster) (*etcd.Engine, *cable.Cable) {
 	t.Helper()
-	line := cable.Lay(t, "127.0.0.1:0", strings.TrimPrefix(c.Members[0].Endpoint, "http://"))
+	line, err := cable.Lay("127.0.0.1:0", strings.TrimPrefix(c.Members[0].Endpoint, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(line.Close)
 	cfg := config(c, t, "a")
 	cfg.Endpoints = []string{"http://" + line.Addr}
 	e, err := etcd.Open(t.Context(), cfg)

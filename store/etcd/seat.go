@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -23,10 +24,11 @@ type seat struct {
 	key      int64 // revision of the key as it was written last
 	advanced chan struct{}
 
-	applied atomic.Uint64             // has everything up to here
-	owed    atomic.Uint64             // what was there already when the seat was taken
-	renewed atomic.Pointer[time.Time] // when the lease was renewed last, at the latest; nil: never
-	lost    atomic.Bool               // another process has the name
+	progress progress                  // of what this node has
+	applied  atomic.Uint64             // has everything up to here
+	owed     atomic.Uint64             // what was there already when the seat was taken
+	current  atomic.Pointer[time.Time] // the seat was ours then, and what had been committed is all here; nil: never
+	lost     atomic.Bool               // another process has the name
 }
 
 // claim is what a node says of itself: the value of its key.
@@ -48,7 +50,7 @@ var errVacant = errors.New("the seat is gone")
 
 // Why a node may have missed something. It must not answer.
 var (
-	errSilent = errors.New("etcd was not heard of for longer than store.etcd.stale_after")
+	errSilent = errors.New("what etcd has was not all heard for longer than store.etcd.stale_after")
 	errBehind = errors.New("what was committed while this node was not there has not all arrived yet")
 	errTaken  = errors.New("another process has the name of this node (store.etcd.node)")
 )
@@ -66,12 +68,12 @@ func (e *Engine) Join(ctx context.Context) error {
 
 // Stale returns why this node may have missed what was committed longer ago than Config.StaleAfter, nil if it has not.
 func (e *Engine) Stale() error {
-	renewed := e.seat.renewed.Load()
+	current := e.seat.current.Load()
 	switch now := e.config.Now(); {
 	case e.seat.lost.Load():
 		return errTaken
 	// By both clocks: one stands still while the machine sleeps, the other may be set.
-	case renewed == nil || max(now.Sub(*renewed), now.Round(0).Sub(renewed.Round(0))) > e.config.StaleAfter:
+	case current == nil || max(now.Sub(*current), now.Round(0).Sub(current.Round(0))) > e.config.StaleAfter:
 		return errSilent
 	case e.seat.applied.Load() < e.seat.owed.Load():
 		return errBehind
@@ -113,7 +115,7 @@ func (s *seat) attend() {
 func (s *seat) report() {
 	ctx, cancel := context.WithTimeout(s.e.ctx, callTime)
 	defer cancel()
-	_ = s.tell(ctx)
+	_, _ = s.tell(ctx)
 }
 
 // renew renews the lease, or takes the seat again. What fails is tried again at the next tick.
@@ -122,14 +124,16 @@ func (s *seat) renew() {
 	defer cancel()
 	now := s.e.config.Now()
 	_, err := s.e.client.KeepAliveOnce(ctx, s.lease)
+	var last uint64
 	if err == nil {
-		err = s.tell(ctx)
+		last, err = s.tell(ctx)
 	}
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, errVacant):
 		_ = s.take(ctx, false)
 	case err == nil:
-		s.renewed.Store(&now)
+		at := s.progress.note(now, s.applied.Load(), last)
+		s.current.Store(&at)
 	}
 }
 
@@ -142,14 +146,15 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	if err != nil {
 		return err
 	}
-	s.claim.Revision = s.applied.Load()
+	claim := s.claim
+	claim.Revision = s.applied.Load()
 	key := s.e.config.nodeKey()
 	var ifs []clientv3.Cmp
 	if !replace {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
 	}
 	last := clientv3.OpGet(s.e.config.lastKey())
-	response, err := s.e.client.Txn(ctx).If(ifs...).Then(s.put(lease.ID), last).Else(clientv3.OpGet(key), last).Commit()
+	response, err := s.e.client.Txn(ctx).If(ifs...).Then(s.put(claim, lease.ID), last).Else(clientv3.OpGet(key), last).Commit()
 	if err != nil || !response.Succeeded {
 		s.e.revoke(ctx, lease.ID)
 	}
@@ -157,19 +162,18 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	case err != nil:
 		return err
 	case response.Succeeded:
-		s.lease, s.key = lease.ID, response.Header.Revision
-		s.renewed.Store(&now)
+		s.lease, s.key, s.claim = lease.ID, response.Header.Revision, claim
+		s.progress = progress{all: now}
+		s.current.Store(&now)
 	default:
 		err = s.recognise(response)
 	}
-	for _, kv := range response.Responses[1].GetResponseRange().Kvs {
-		s.owed.Store(uint64(kv.ModRevision))
-	}
+	s.owed.Store(revisionOf(response.Responses[1]))
 	return err
 }
 
-func (s *seat) put(lease clientv3.LeaseID) clientv3.Op {
-	value, _ := json.Marshal(s.claim) // there is nothing in it that could fail
+func (s *seat) put(c claim, lease clientv3.LeaseID) clientv3.Op {
+	value, _ := json.Marshal(c) // there is nothing in it that could fail
 	return clientv3.OpPut(s.e.config.nodeKey(), string(value), clientv3.WithLease(lease))
 }
 
@@ -189,24 +193,32 @@ func (s *seat) recognise(response *clientv3.TxnResponse) error {
 	return nil
 }
 
-// tell makes sure that the seat is ours, and tells the others what this node has, if that has become more.
-func (s *seat) tell(ctx context.Context) error {
-	before, key := s.claim.Revision, s.e.config.nodeKey()
-	var then []clientv3.Op
-	if s.claim.Revision = max(before, s.applied.Load()); s.claim.Revision > before {
-		then = append(then, s.put(s.lease))
+// tell makes sure that the seat is ours, tells the others what this node has, if that has changed, and returns the revision of the last
+// commit.
+func (s *seat) tell(ctx context.Context) (last uint64, err error) {
+	claim, key := s.claim, s.e.config.nodeKey()
+	claim.Revision = s.applied.Load()
+	then := []clientv3.Op{clientv3.OpGet(s.e.config.lastKey())}
+	if claim != s.claim {
+		then = append(then, s.put(claim, s.lease))
 	}
 	response, err := s.e.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", s.key)).Then(then...).
 		Else(clientv3.OpGet(key)).Commit()
 	switch {
-	case err == nil && response.Succeeded:
-		if len(then) > 0 {
-			s.key = response.Header.Revision
-		}
-		return nil
-	case err == nil:
-		err = s.recognise(response)
+	case err != nil:
+		return 0, err
+	case !response.Succeeded:
+		return 0, s.recognise(response)
+	case len(then) > 1:
+		s.claim, s.key = claim, response.Header.Revision
 	}
-	s.claim.Revision = min(before, s.claim.Revision)
-	return err
+	return revisionOf(response.Responses[0]), s.e.look(response.Header)
+}
+
+// revisionOf returns the revision of the key that was asked for, 0 if it is not there.
+func revisionOf(r *etcdserverpb.ResponseOp) uint64 {
+	for _, kv := range r.GetResponseRange().Kvs {
+		return uint64(kv.ModRevision)
+	}
+	return 0
 }
