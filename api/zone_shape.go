@@ -65,7 +65,7 @@ type KeyPolicy struct {
 
 // ParentPolicy says how the DS reaches the parent zone.
 type ParentPolicy struct {
-	Mode    *string  `json:"mode,omitempty" doc:"manual (default), check or hosted"`
+	Mode    *string  `json:"mode,omitempty" doc:"manual, check or hosted; of a new zone the default is hosted if its parent is on this server, else manual; of another one what it was"`
 	Servers []string `json:"servers,omitempty" doc:"address:port of all servers of the parent; asked for the DS in mode check, and before a confirmation in mode manual"`
 	Push    string   `json:"push,omitempty" doc:"address:port of a server that takes the DS in DNS UPDATE messages (RFC 2136); with mode check"`
 	PushKey string   `json:"push_key,omitempty" doc:"name of the TSIG key that signs them, in the server's keys.tsig_file"`
@@ -87,6 +87,7 @@ type Zone struct {
 func (s ZoneSpec) parse(apex zone.Name) (zone.ZoneSpec, error) {
 	var p parser
 	out := zone.DefaultZoneSpec(apex)
+	out.Parent.Mode = "" // depends on what there is
 	for i, ns := range s.Nameservers {
 		field := index("nameservers", i)
 		out.Nameservers = append(out.Nameservers, zone.Nameserver{

@@ -19,6 +19,8 @@ type Reading struct {
 
 var errUnsynchronised = errors.New("the system says that its clock is not synchronised (keys.clock: trusted is for clocks that are kept right from outside)")
 
+var errClockSet = errors.New("the clock was set a moment ago")
+
 // stepTolerance is how far wall clock and monotonic clock may drift apart between two readings. A clock that is
 // disciplined is slewed by at most 0.05 %, 1.8 s an hour.
 const stepTolerance = 10 * time.Second
@@ -30,18 +32,12 @@ type watch struct {
 	seen      bool
 }
 
-// compare reports whether the wall clock was set since the reading before, and what it would show if it had not been. The
-// first reading is compared with the latest time that was noted before the program began.
-func (w *watch) compare(r Reading, latest func() time.Time) (expected time.Time, stepped bool) {
-	before, seen := w.last, w.seen
-	w.last, w.seen = r, true
-	if !seen {
-		expected = latest()
-		return expected, expected.Sub(r.Wall) > w.tolerance
-	}
-	expected = before.Wall.Add(r.Mono - before.Mono)
-	return expected, r.Wall.Sub(expected).Abs() > w.tolerance
-}
+// note makes a reading the one that later ones are compared with.
+func (w *watch) note(r Reading) { w.last, w.seen = r, true }
 
-// unsettled makes the next reading be compared with what this one should have been.
-func (w *watch) unsettled(expected time.Time) { w.last.Wall = expected }
+// compare returns what the wall clock would show if nobody had set it since the reading that was noted, and reports whether somebody
+// has.
+func (w *watch) compare(r Reading) (expected time.Time, stepped bool) {
+	expected = w.last.Wall.Add(r.Mono - w.last.Mono)
+	return expected, w.seen && r.Wall.Sub(expected).Abs() > w.tolerance
+}

@@ -56,6 +56,8 @@ type Manager struct {
 	holding error      // why no step is made
 	// When waiting times began to stand still, by the present clock; zero while they go on.
 	stoodStill time.Time
+	delay      time.Duration         // for how long nodes may be behind
+	moves      map[zone.Name][]*move // of noted times, that are still to be written
 	parents    map[zone.Name]*sightings
 	failing    map[zone.Name]error
 	known      map[zone.Name]bool // the zones at the last tick
@@ -67,7 +69,7 @@ type Manager struct {
 func NewManager(o Options) *Manager {
 	return &Manager{
 		o: o, planner: newPlanner(), watch: &watch{tolerance: stepTolerance}, poke: make(chan struct{}, 1),
-		parents: map[zone.Name]*sightings{}, failing: map[zone.Name]error{}, unused: map[zone.Name][]*KeyRecord{},
+		delay: mostBehind, moves: map[zone.Name][]*move{}, parents: map[zone.Name]*sightings{}, failing: map[zone.Name]error{}, unused: map[zone.Name][]*KeyRecord{},
 	}
 }
 
@@ -89,7 +91,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-m.poke:
 		}
-		timer.Reset(min(m.Tick(ctx, m.o.Clock.Read()), idle))
+		timer.Reset(min(m.Tick(ctx), idle))
 	}
 }
 
@@ -97,7 +99,8 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) begin() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.watch.seen, m.stoodStill = false, time.Time{}
+	m.watch.seen, m.stoodStill, m.delay = false, time.Time{}, mostBehind
+	clear(m.moves)
 }
 
 // Wake makes Run look at once: a policy has changed.
@@ -109,20 +112,17 @@ func (m *Manager) Wake() {
 }
 
 // Tick makes all steps of all zones that are due, and returns how long nothing more will be.
-func (m *Manager) Tick(ctx context.Context, r Reading) time.Duration {
-	m.lookAtParents(ctx, r.Wall)
-	return m.CatchUp(ctx, r)
+func (m *Manager) Tick(ctx context.Context) time.Duration {
+	m.lookAtParents(ctx, m.o.Clock.Read().Wall)
+	return m.CatchUp(ctx)
 }
 
 // CatchUp is Tick without asking anybody: a server that starts does not wait for the servers of a parent.
-func (m *Manager) CatchUp(ctx context.Context, r Reading) time.Duration {
+func (m *Manager) CatchUp(ctx context.Context) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.holding
-	m.holding = nil
-	m.judgeClock(ctx, r)
-	m.judgeNodes(ctx, r)
-	m.tellHolding(before)
+	r := m.o.Clock.Read()
+	m.judge(ctx, r)
 	pause := never
 	if !m.stoodStill.IsZero() {
 		pause = lookAgain
@@ -147,6 +147,18 @@ func (m *Manager) CatchUp(ctx context.Context, r Reading) time.Duration {
 	}
 	m.known = known
 	return max(pause, shortest)
+}
+
+// judge decides whether steps may be made now.
+func (m *Manager) judge(ctx context.Context, r Reading) {
+	before := m.holding
+	m.holding = nil
+	m.judgeClock(r)
+	m.judgeNodes(r)
+	if err := m.writeMoves(ctx); err != nil {
+		m.hold(fmt.Errorf("times that were noted could not be moved: %w", err))
+	}
+	m.tellHolding(before)
 }
 
 // lookAgain is the pause while nodes have to be waited for.
@@ -264,7 +276,12 @@ func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting
 			return zone.Changes{}, nil
 		}
 		// Read anew for each step: what it replaces is served until now, not until the tick began.
-		p = m.planner.on(in, m.o.Clock.Read().Wall)
+		now, err := m.now()
+		if err != nil || len(m.moves[apex]) > 0 {
+			return zone.Changes{}, err
+		}
+		p = m.planner.on(in, now)
+		p.doubt = errors.Is(m.holding, errUnsynchronised)
 		step = p.next()
 		if step == nil {
 			return zone.Changes{}, nil
@@ -273,6 +290,7 @@ func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting
 			if step = p.resign(); step == nil {
 				return zone.Changes{}, nil
 			}
+			step.Besides = p.doubt
 		}
 		return m.changes(p, step)
 	})
@@ -282,13 +300,22 @@ func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting
 	return step, p, err
 }
 
+// now reads the clock for a step. It must not have been set since it was judged.
+func (m *Manager) now() (time.Time, error) {
+	r := m.o.Clock.Read()
+	if _, stepped := m.watch.compare(r); stepped && m.holding == nil {
+		return time.Time{}, errClockSet
+	}
+	return r.Wall, nil
+}
+
 // input collects what a plan depends on; false if the zone is gone or going.
 func (m *Manager) input(v View, apex zone.Name, sighting Sighting) (Input, bool) {
 	z := v.Zone(apex)
 	if z == nil || z.Closing {
 		return Input{}, false
 	}
-	in := Input{Zone: z, Parent: zone.Enclosing(v, apex.Parent()), Chain: v.Chain(apex), Parents: sighting}
+	in := Input{Zone: z, Parent: zone.HostedParent(v, z), Chain: v.Chain(apex), Parents: sighting}
 	for _, k := range v.Keys(apex) {
 		if k.ZoneID == z.ID {
 			in.Keys = append(in.Keys, k)
@@ -338,9 +365,14 @@ func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
 		c.Deletes = append(c.Deletes, p.find(id).Ref())
 	}
 	if step.Resign {
-		if step.Chain.Stock, err = m.o.Vault.SignAhead(z, step.Chain, keys, p.now); err != nil {
+		stock, err := m.o.Vault.SignAhead(z, step.Chain, keys, p.now)
+		if err != nil {
 			return zone.Changes{}, fmt.Errorf("sign the key sets: %w", err)
 		}
+		if step.Besides {
+			stock = stock.besides(step.Chain.Stock)
+		}
+		step.Chain.Stock = stock
 	}
 	if step.Kind != StepRestock {
 		step.Chain.note(Event{At: p.now, Kind: step.Kind, Why: step.Why})
@@ -377,20 +409,26 @@ func (m *Manager) generate(z *zone.Zone, slots []Slot, existing []*KeyRecord, no
 // judgeClock decides whether steps may be made. After the clock was set, times that were noted before mean something else;
 // what was left of them by the monotonic clock is then left by the new time. At a start nothing is known but that it is not
 // earlier than what was noted last: what is left is then overestimated.
-func (m *Manager) judgeClock(ctx context.Context, r Reading) {
+func (m *Manager) judgeClock(r Reading) {
 	if !r.Synchronised { // nor is anything noted, which a step would have to change
 		m.hold(errUnsynchronised)
 		return
 	}
-	if expected, stepped := m.watch.compare(r, m.latest); stepped {
-		m.o.Metrics.clockSteps.Inc()
-		m.o.Log.Warn("the clock was set; all waiting times of the keys are moved with it", "is", r.Wall, "expected", expected)
-		if err := m.shiftTimes(ctx, r.Wall, expected); err != nil {
-			m.hold(err)
-			m.watch.unsettled(expected)
-		} else if !m.stoodStill.IsZero() {
-			m.stoodStill = m.stoodStill.Add(r.Wall.Sub(expected))
-		}
+	if !m.watch.seen {
+		m.watch.note(r)
+		m.moveFuture(r.Wall)
+		return
+	}
+	expected, stepped := m.watch.compare(r)
+	m.watch.note(r)
+	if !stepped {
+		return
+	}
+	m.o.Metrics.clockSteps.Inc()
+	m.o.Log.Warn("the clock was set; all waiting times of the keys are moved with it", "is", r.Wall, "expected", expected)
+	m.moveAll(expected, r.Wall)
+	if !m.stoodStill.IsZero() {
+		m.stoodStill = m.stoodStill.Add(r.Wall.Sub(expected))
 	}
 }
 
@@ -400,53 +438,4 @@ func (m *Manager) tellHolding(before error) {
 	if m.holding != nil && before == nil {
 		m.o.Log.Error("no key changes for now", "error", m.holding)
 	}
-}
-
-// latest is the latest time that any chain has noted as past.
-func (m *Manager) latest() (t time.Time) {
-	v := m.o.Store.View()
-	for z := range v.Zones {
-		if c := v.Chain(z.Name); c != nil {
-			for _, h := range [][]Version{c.DS, c.Keys, c.Signers} {
-				t = later(t, last(h).Since)
-			}
-		}
-	}
-	return t
-}
-
-// shiftTimes writes down anew how long caches may remember what they had at the time that was expected.
-func (m *Manager) shiftTimes(ctx context.Context, now, expected time.Time) error {
-	var errs []error
-	for z := range m.o.Store.View().Zones {
-		errs = append(errs, m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
-			in, ok := m.input(v, z.Name, Sighting{})
-			if !ok || in.Chain == nil {
-				return zone.Changes{}, nil
-			}
-			c := zone.Changes{Puts: []zone.Row{m.planner.on(in, now).shifted(expected)}}
-			if later := in.Zone.Later(now.Sub(expected), expected); later != nil {
-				c.Puts = append(c.Puts, later)
-			} else {
-				c.Requires = append(c.Requires, in.Zone.Ref())
-			}
-			return c, nil
-		}))
-	}
-	return errors.Join(errs...)
-}
-
-// shifted returns the chain with the time that was left to what caches had when the clock should have shown expected: as much
-// as that is left from now on.
-func (p *plan) shifted(expected time.Time) *Chain {
-	c := p.in.Chain.clone()
-	for _, history := range []*[]Version{&c.DS, &c.Keys, &c.Signers} {
-		*history = alive(*history, expected)
-		for i := range *history {
-			if v := &(*history)[i]; !v.Until.IsZero() {
-				v.Until = p.now.Add(v.Until.Sub(expected))
-			}
-		}
-	}
-	return c
 }

@@ -40,9 +40,10 @@ type world struct {
 
 	snapshots []*snapshot // what nodes serve; the last one is the newest
 	behind    func() (time.Duration, string)
-	cutOff    time.Time // when some node heard last of anything; zero if all hear
-	healed    time.Time // when it hears again
-	cutDS     []string  // what it has of a hosted parent
+	cutOff    time.Time     // when some node heard last of anything; zero if all hear
+	healed    time.Time     // when it hears again
+	cutDS     []string      // what it has of a hosted parent
+	worst     time.Duration // for how long a node was behind that hears again
 	parent    parent
 	offline   []*KeyRecord // what the custodian has
 	resolvers *dnstest.Population
@@ -178,7 +179,7 @@ func (w *world) start() {
 }
 
 func (w *world) tick() {
-	pause := w.manager.Tick(context.Background(), w.Read())
+	pause := w.manager.Tick(context.Background())
 	w.must(errors.Join(w.manager.failing[w.apex]))
 	w.wake = w.now.Add(max(time.Minute, min(pause, 1000*time.Hour)).Truncate(time.Minute))
 }
@@ -201,6 +202,7 @@ func (w *world) publish(z *zone.Zone, ks *KeySet) {
 func (w *world) minute() {
 	w.now = w.now.Add(time.Minute)
 	if !w.cutOff.IsZero() && !w.now.Before(w.healed) {
+		w.worst = max(w.worst, w.now.Sub(w.cutOff))
 		w.cutOff = time.Time{}
 		w.note("all nodes hear again")
 	}
@@ -236,10 +238,12 @@ func (w *world) plan() *plan {
 
 // sinceCutOff is what the program is told of other nodes.
 func (w *world) sinceCutOff() (time.Duration, string) {
-	if w.cutOff.IsZero() {
-		return 0, ""
+	behind := w.worst
+	w.worst = 0
+	if !w.cutOff.IsZero() {
+		behind = max(behind, w.now.Sub(w.cutOff))
 	}
-	return w.now.Sub(w.cutOff), "ns2"
+	return behind, "ns2"
 }
 
 // stale is what the node serves that hears nothing; nil if that is nothing old.

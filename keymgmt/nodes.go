@@ -1,7 +1,6 @@
 package keymgmt
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
@@ -10,14 +9,19 @@ import (
 // RFC 7583 §2). Where several nodes share a database that may become wrong: one of them may be cut off, and go on answering. As
 // long as that may be so no step is made, and the waiting times stand still.
 
+// mostBehind is for how long a node may be behind before waiting times stand still. It is less than a zone's propagation delay mostly is,
+// since that may have been less when the times were noted; for zones whose delay is less still, see Manager.delay.
+const mostBehind = 10 * time.Second
+
 // judgeNodes decides whether steps may be made, as far as other nodes are concerned. When they may again, all waiting times are
 // longer by the time for which they could not be relied on.
-func (m *Manager) judgeNodes(ctx context.Context, r Reading) {
+func (m *Manager) judgeNodes(r Reading) {
 	if m.o.Behind == nil {
 		return
 	}
+	m.delay = min(m.delay, m.leastDelay())
 	behind, who := m.o.Behind()
-	if late := behind - m.leastDelay(); late > 0 {
+	if late := behind - m.delay; late > 0 {
 		if m.stoodStill.IsZero() {
 			m.stoodStill = r.Wall.Add(-late)
 			m.o.Log.Warn("no key changes while a node may be answering with what was replaced", "nodes", who, "since", r.Wall.Add(-behind))
@@ -28,10 +32,7 @@ func (m *Manager) judgeNodes(ctx context.Context, r Reading) {
 	if m.stoodStill.IsZero() {
 		return
 	}
-	if err := m.shiftTimes(ctx, r.Wall, m.stoodStill); err != nil {
-		m.hold(err)
-		return
-	}
+	m.moveAll(m.stoodStill, r.Wall)
 	m.o.Log.Info("all nodes answer with what was committed; the waiting times of the keys go on", "stood still since", m.stoodStill)
 	m.stoodStill = time.Time{}
 }

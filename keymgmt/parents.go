@@ -66,7 +66,7 @@ func (m *Manager) lookAtParents(ctx context.Context, now time.Time) {
 	slots := make(chan struct{}, maxAsking)
 	var looks sync.WaitGroup
 	for z := range view.Zones {
-		if !wantsLook(z, zone.Enclosing(view, z.Name.Parent())) || now.Before(m.sightingsOf(z.Name).next(z, view.Chain(z.Name))) {
+		if !wantsLook(z, zone.HostedParent(view, z)) || now.Before(m.sightingsOf(z.Name).next(z, view.Chain(z.Name))) {
 			continue
 		}
 		slots <- struct{}{}

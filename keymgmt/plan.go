@@ -35,8 +35,10 @@ type Step struct {
 	Add   []*KeyRecord // keys that were brought
 	// Resign means that the stock has to be made anew.
 	Resign bool
-	Retire []string // keys that go to the trash
-	Purge  []string // keys that leave it for good
+	// Besides keeps what was in the stock: the clock may be wrong.
+	Besides bool
+	Retire  []string // keys that go to the trash
+	Purge   []string // keys that leave it for good
 	// Unretire is a key that comes back from it.
 	Unretire string
 }
@@ -100,7 +102,8 @@ func recordsCached(in Input, now time.Time) time.Time {
 // dsCached is DprpP + TTLds; of a parent of ours both are known, and its larger TTLs of a while ago.
 func dsCached(in Input, now time.Time) time.Time {
 	if in.Parent != nil {
-		return later(now.Add(in.Parent.Keys.PropagationDelay+seconds(in.Parent.TTL.NS)), in.Parent.Legacy.SignedUntil)
+		ttl := max(in.Parent.TTL.NS, in.Chain.DSTTL) // the latter of a parent that was not ours
+		return later(now.Add(in.Parent.Keys.PropagationDelay+seconds(ttl)), in.Parent.Legacy.SignedUntil)
 	}
 	p := in.Zone.Keys
 	return now.Add(p.ParentPropagationDelay + max(p.ParentDSTTL, seconds(in.Chain.DSTTL), seconds(in.Parents.TTL)))
@@ -124,6 +127,7 @@ type plan struct {
 	blocked   *conflict // what the first thing that is wanted waits for
 	wanted    string    // what that is
 	ceremony  bool      // an offline key has to sign first
+	doubt     bool      // the clock may be wrong
 }
 
 func (p planner) on(in Input, now time.Time) *plan {
@@ -364,7 +368,8 @@ func (p *plan) restock() *Step {
 func (p *plan) resign() *Step {
 	stock := &p.in.Chain.Stock
 	due := stock.End().Add(-p.in.Zone.Signature.Stock() / 2)
-	if due.After(p.now) && stock.at(p.now) != nil {
+	doubtful := stock.Doubtful && !p.doubt
+	if due.After(p.now) && stock.at(p.now) != nil && !doubtful {
 		p.at(due)
 		return nil
 	}
@@ -372,7 +377,7 @@ func (p *plan) resign() *Step {
 	for _, w := range p.windows(p.in, p.in.Chain, p.now) {
 		fresh.Periods = append(fresh.Periods, periodOf(w))
 	}
-	if fresh.at(p.now) == nil || stock.at(p.now) != nil && !fresh.End().After(stock.End()) {
+	if fresh.at(p.now) == nil || stock.at(p.now) != nil && !fresh.End().After(stock.End()) && !doubtful {
 		p.ceremony = true
 		return nil
 	}

@@ -212,18 +212,24 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, key string) error
 // request makes a step that somebody asks for, unless no steps are made for now.
 func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
-	holding := m.holding
-	m.mu.Unlock()
-	if holding != nil {
-		return refuse(zone.ErrUnavailable, "keys", "are not changed for now: %s", holding)
+	defer m.mu.Unlock()
+	if m.judge(ctx, m.o.Clock.Read()); m.holding != nil {
+		return refuse(zone.ErrUnavailable, "keys", "are not changed for now: %s", m.holding)
 	}
-	return m.apply(ctx, apex, make)
+	return m.applyLocked(ctx, apex, make)
 }
 
 // apply makes a step that somebody asks for, and has the manager look for what follows.
 func (m *Manager) apply(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.applyLocked(ctx, apex, make)
+}
+
+func (m *Manager) applyLocked(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
+	if len(m.moves[apex]) > 0 {
+		return refuse(zone.ErrUnavailable, "keys", "are not changed until times that were noted are moved")
+	}
 	err := m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
 		if z := v.Zone(apex); z == nil {
 			return zone.Changes{}, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)

@@ -21,9 +21,13 @@ type bench struct {
 	store   *memory
 	manager *Manager
 	says    []ParentAnswer // what the servers of the parent answer
+	offset  time.Duration  // what the clock shows more than the true time
+	doubt   bool           // the clock is not synchronised
 }
 
-func (b *bench) Read() Reading { return Reading{Wall: b.at, Mono: b.at.Sub(now), Synchronised: true} }
+func (b *bench) Read() Reading {
+	return Reading{Wall: b.at.Add(b.offset), Mono: b.at.Sub(now), Synchronised: !b.doubt}
+}
 
 func (b *bench) AskDS(context.Context, zone.Name, []netip.AddrPort) []ParentAnswer { return b.says }
 
@@ -53,7 +57,7 @@ func newBench(t *testing.T, change func(s *zone.ZoneSpec)) *bench {
 // tick lets time go by.
 func (b *bench) tick(d time.Duration) {
 	b.at = b.at.Add(d)
-	b.manager.Tick(b.t.Context(), b.Read())
+	b.manager.Tick(b.t.Context())
 	if err := b.manager.failing[b.apex]; err != nil {
 		b.t.Fatal(err)
 	}
@@ -317,9 +321,8 @@ func TestStepsEndWithTheRollover(t *testing.T) {
 // Nothing moves while the clock is not synchronised, and what is asked for is refused.
 func TestUnsynchronisedClockHoldsEverything(t *testing.T) {
 	b := newBench(t, nil)
-	r := b.Read()
-	r.Synchronised = false
-	b.manager.Tick(t.Context(), r)
+	b.doubt = true
+	b.manager.Tick(t.Context())
 	refusal(t, b.roll(ZSK, false), zone.ErrUnavailable, "keys", "not synchronised")
 	if b.status().Holding == "" {
 		t.Error("the status does not say so")
@@ -369,15 +372,15 @@ func TestHoldingSignsAheadAndNothingElse(t *testing.T) {
 	}
 	end := b.store.chains[b.apex].Stock.End()
 	b.at = b.at.Add(10 * 24 * time.Hour)
-	r := b.Read()
-	r.Synchronised = false
-	b.manager.Tick(t.Context(), r)
+	b.doubt = true
+	b.manager.Tick(t.Context())
 	stock := b.store.chains[b.apex].Stock
 	if !stock.End().After(end) || stock.TTL != 3600 {
 		t.Errorf("signed until %s, before until %s; TTL %d", stock.End(), end, stock.TTL)
 	}
+	b.doubt = false
 	b.tick(time.Hour)
-	if stock := b.store.chains[b.apex].Stock; stock.TTL != 60 {
+	if stock := b.store.chains[b.apex].Stock; stock.TTL != 60 || stock.Doubtful {
 		t.Errorf("TTL %d when the clock is right again", stock.TTL)
 	}
 }
@@ -397,7 +400,8 @@ func TestParentCannotFillTheChain(t *testing.T) {
 	}
 }
 
-// A parent that comes to this server has what it is asked for, whatever the one before had; a zone that starts asks nobody.
+// A parent that comes to this server has what it is asked for, whatever the one before had, once the zone's policy says that it is the
+// parent: before it is delegated here its zone is made here. A zone that starts asks nobody.
 func TestParentComesToThisServer(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:53")
 	b := newBench(t, func(s *zone.ZoneSpec) {
@@ -412,6 +416,12 @@ func TestParentComesToThisServer(t *testing.T) {
 	above := zone.DefaultZoneSpec(zone.MustParseName("test."))
 	above.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
 	b.store.zones[zone.MustParseName("test.")] = &zone.Zone{Name: zone.MustParseName("test."), ID: "above", ZoneSpec: above, Revision: 1}
+	if ds := alive(b.store.chains[b.apex].DS, b.at); unknownIn(ds) != 1 {
+		t.Errorf("before it is the parent: DS RRsets %+v", ds)
+	}
+	z := *b.store.zones[b.apex]
+	z.Parent.Mode = zone.ParentHosted
+	b.store.zones[b.apex] = &z
 	b.says = nil
 	b.tick(time.Hour)
 	for range 2 {
@@ -422,12 +432,12 @@ func TestParentComesToThisServer(t *testing.T) {
 	}
 	asked := 0
 	m := NewManager(Options{Store: b.store, Vault: b.store.vault, Clock: b, Parents: countingParents{&asked}, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
-	delete(b.store.zones, zone.MustParseName("test."))
-	m.CatchUp(t.Context(), b.Read())
+	z.Parent.Mode = zone.ParentCheck
+	m.CatchUp(t.Context())
 	if asked != 0 {
 		t.Error("the start waits for the servers of the parent")
 	}
-	m.Tick(t.Context(), b.Read())
+	m.Tick(t.Context())
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
 	}

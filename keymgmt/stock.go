@@ -1,6 +1,7 @@
 package keymgmt
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 type Stock struct {
 	TTL     uint32   `json:"ttl"`     // seconds, of all three RRsets
 	Periods []Period `json:"periods"` // in order; each begins one quantum after the one before
+	// Doubtful means that some are of a clock that was not synchronised.
+	Doubtful bool `json:"doubtful,omitempty"`
 }
 
 // Period is one window of signatures. Times are in seconds since 1970; signatures are RRSIG RDATA in wire form, one for
@@ -60,6 +63,22 @@ func (s *Stock) at(now time.Time) *Period {
 		}
 	}
 	return nil
+}
+
+// maxPeriods bounds a stock that is made again and again by a clock that is wrong.
+const maxPeriods = 500
+
+// besides returns the stock together with an earlier one of the same keys: to whose clock is right a clock that is wrong must leave what
+// they serve.
+func (s Stock) besides(earlier Stock) Stock {
+	periods := slices.Clone(s.Periods)
+	for _, p := range earlier.Periods {
+		if !slices.ContainsFunc(s.Periods, func(o Period) bool { return o.Start == p.Start }) {
+			periods = append(periods, p)
+		}
+	}
+	slices.SortFunc(periods, func(a, b Period) int { return cmp.Compare(a.Start, b.Start) })
+	return Stock{TTL: s.TTL, Periods: periods[max(0, len(periods)-maxPeriods):], Doubtful: true}
 }
 
 // span is when at returns a period of the stock.

@@ -5,10 +5,13 @@ import "time"
 // PlanPutZone creates or replaces a zone. newID becomes the id of a zone that does not exist yet; its keys
 // are to be written in the same commit.
 func PlanPutZone(v View, apex Name, spec ZoneSpec, now time.Time, newID string, ifMatch *uint64) (Changes, *Zone, error) {
+	old := v.Zone(apex)
+	if spec.Parent.Mode == "" {
+		spec.Parent.Mode = usualParent(v, apex, old)
+	}
 	if err := spec.check(apex); err != nil {
 		return Changes{}, nil, err
 	}
-	old := v.Zone(apex)
 	z := &Zone{Name: apex, ID: newID, ZoneSpec: spec, Serial: 1, Created: now.UTC().Truncate(time.Second)}
 	if old != nil {
 		z.ID, z.Serial, z.Created, z.Revision = old.ID, old.Serial+1, old.Created, old.Revision
@@ -25,6 +28,18 @@ func PlanPutZone(v View, apex Name, spec ZoneSpec, now time.Time, newID string, 
 		return Changes{}, nil, err
 	}
 	return c, z, nil
+}
+
+// usualParent is the mode of a zone whose specification has none: it stays what it was. That a parent zone is created here does not
+// mean that it has been delegated here yet.
+func usualParent(v View, apex Name, old *Zone) string {
+	switch {
+	case old != nil:
+		return old.Parent.Mode
+	case Enclosing(v, apex.Parent()) != nil:
+		return ParentHosted
+	}
+	return ParentManual
 }
 
 // legacyAfter notes what the policy that ends now has promised.

@@ -32,6 +32,14 @@ type Keys interface {
 // ErrRetry is returned by a commit whose preconditions no longer hold: plan again on a newer View.
 var ErrRetry = errors.New("state has changed since the plan was made")
 
+// HostedParent returns the zone that has the delegation and the DS of z, if that is one of ours.
+func HostedParent(v View, z *Zone) *Zone {
+	if z.Parent.Mode != ParentHosted {
+		return nil
+	}
+	return Enclosing(v, z.Name.Parent())
+}
+
 // ErrUncertain is wrapped by the error of a commit that may have been made: only to look shows whether it was.
 var ErrUncertain = errors.New("it is not known whether the change was made")
 

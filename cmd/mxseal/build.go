@@ -194,7 +194,7 @@ func (n *node) load(ctx context.Context) (term store.Term, err error) {
 		if term, err = n.takeTerm(ctx); err != nil {
 			return term, err
 		}
-		n.keys.CatchUp(ctx, clock.Read())
+		n.keys.CatchUp(ctx)
 	}
 	n.state.Store(s)
 	go debug.FreeOSMemory() // what was read and decoded is half of the memory by now, and will not be needed again

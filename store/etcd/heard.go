@@ -18,8 +18,9 @@ import (
 // heard is what the leader knows of what the nodes have heard. It is written down now and then: who leads next goes on from there.
 type heard struct {
 	mu       sync.Mutex
-	progress progress // of all nodes
-	missing  []string // nodes that did not have everything when that was asked last
+	progress progress      // of all nodes
+	worst    time.Duration // for how long some node did not have everything, since that was asked last
+	missing  []string      // nodes that did not have everything when that was asked last
 	written  time.Time
 }
 
@@ -46,12 +47,12 @@ func (p *progress) note(now time.Time, has, last uint64) time.Time {
 }
 
 const (
-	askEvery   = time.Second
+	askEvery   = 250 * time.Millisecond
 	writeEvery = 10 * time.Second
 )
 
-// Behind returns for how long a node may have been answering without what was committed since, and names the nodes that were
-// behind when they were asked last. It is for the leader; a node that is gone counts until its lease ends, or [Engine.Forget].
+// Behind returns for how long a node may have been answering without what was committed since, at worst since it was called last, and
+// names the nodes that were behind when they were asked last. It is for the leader; a node that is gone counts until its lease ends, or [Engine.Forget].
 func (e *Engine) Behind() (time.Duration, string) {
 	e.heard.mu.Lock()
 	defer e.heard.mu.Unlock()
@@ -59,14 +60,16 @@ func (e *Engine) Behind() (time.Duration, string) {
 	if len(e.heard.missing) > 0 {
 		who = strings.Join(e.heard.missing, ", ")
 	}
-	return e.config.Now().Sub(e.heard.progress.all), who
+	behind := max(e.heard.worst, e.config.Now().Sub(e.heard.progress.all))
+	e.heard.worst = 0
+	return behind, who
 }
 
 // begin takes over what the leader before had written.
 func (h *heard) begin(text string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.progress, h.missing, h.written = progress{all: now}, nil, now
+	h.progress, h.missing, h.written, h.worst = progress{all: now}, nil, now, 0
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Before(now) {
 		h.progress.all = now.Add(-now.Sub(at)) // with the monotonic clock
 	}
@@ -84,7 +87,10 @@ func (h *heard) note(now time.Time, nodes []seated, last uint64) {
 			h.missing = append(h.missing, n.Name)
 		}
 	}
-	h.progress.note(now, least, last)
+	before := h.progress.all
+	if h.progress.note(now, least, last); h.progress.all != before {
+		h.worst = max(h.worst, now.Sub(before))
+	}
 }
 
 // unwritten returns what is to be written down, the zero time if nothing.
