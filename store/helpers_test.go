@@ -57,7 +57,9 @@ func (w *world) start() {
 
 func (w *world) tryStart() (*store.Store, error) {
 	return store.Start(context.Background(), w.engine, store.Options{
-		Open: w.vault.Open, Metrics: store.NewMetrics(), Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Open: func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Chain) (*keymgmt.KeySet, error) {
+			return w.vault.Open(z, records, chain)
+		}, Metrics: store.NewMetrics(), Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 }
 

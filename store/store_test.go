@@ -177,6 +177,40 @@ func TestAGapInTheFeed(t *testing.T) {
 	}
 }
 
+// Keys that are sealed under a key-encryption key that this node does not have are opened when it gets it.
+func TestKeysThatOpenLater(t *testing.T) {
+	w := provisioned(t)
+	apex := zone.MustParseName("mx.test.")
+	both := keymgmt.Sources{KEK: "env:NEW", Earlier: []string{"env:KEK"}, Lookup: func(name string) (string, bool) {
+		return strings.Repeat(map[string]string{"NEW": "77", "KEK": "5a"}[name], 32), true
+	}}
+	leader, err := keymgmt.OpenVault(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := leader.Reseal(w.store.State().Keys(apex), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := store.Encode(zone.Changes{Puts: rows})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.engine.Commit(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	w.putPool("other", 9)
+	if w.store.State().KeySet(apex) != nil {
+		t.Fatal("they open without")
+	}
+	mark := w.store.Mark(apex, "")
+	w.vault = leader
+	w.store.OpenKeys()
+	if w.store.State().KeySet(apex) == nil || mark.Current() {
+		t.Error("they do not open")
+	}
+}
+
 // A failed commit has been written, or has not. Either way nothing is published that was not acknowledged, and after a
 // restart the state is one of the two.
 func TestFailedCommits(t *testing.T) {
