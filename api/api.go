@@ -61,6 +61,7 @@ type Options struct {
 	Store   Store
 	Vault   Vault
 	Keys    KeyManager
+	Cluster Cluster
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -88,7 +89,7 @@ type API struct {
 
 // New builds the API.
 func New(o Options) (*API, error) {
-	if o.Store == nil || o.Vault == nil || o.Keys == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
+	if o.Store == nil || o.Vault == nil || o.Keys == nil || o.Cluster == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
 		return nil, errors.New("the API needs all of its parts")
 	}
 	a := &API{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxConcurrent), copy: make(chan struct{}, 1)}
@@ -106,6 +107,7 @@ func New(o Options) (*API, error) {
 	a.domainRoutes()
 	a.recordRoutes()
 	a.tokenRoutes()
+	a.nodeRoutes()
 	a.backupRoute()
 	if err := a.openAPIRoute(); err != nil {
 		return nil, err

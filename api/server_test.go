@@ -301,7 +301,7 @@ func TestOpenAPI(t *testing.T) {
 	want := strings.Fields("list-zones get-zone put-zone delete-zone get-ds list-keys get-key-status roll-key confirm-ds restore-key add-key remove-key export-request import-response import-tenants export-tenants list-pools get-pool put-pool delete-pool " +
 		"list-tenants get-tenant put-tenant patch-tenant revoke-tenant list-tenant-records " +
 		"get-domain put-domain patch-domain remove-domain list-domain-records " +
-		"list-tokens create-token get-token delete-token backup")
+		"list-tokens create-token get-token delete-token list-nodes forget-node backup")
 	slices.Sort(documented)
 	slices.Sort(want)
 	if !slices.Equal(documented, want) {

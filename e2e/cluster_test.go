@@ -160,6 +160,30 @@ func leader(t testing.TB, nodes []*server) (led *server, others []*server) {
 	return led, others
 }
 
+// expectNodes waits until a node lists n nodes that have everything, one of which leads.
+func expectNodes(t testing.TB, s *server, n int) {
+	t.Helper()
+	await(t, "a node lists all", func() error {
+		all, err := s.Nodes(t.Context())
+		if err != nil {
+			return err
+		}
+		leads := 0
+		for i, node := range all {
+			if node.Leads {
+				leads++
+			}
+			if node.Name != fmt.Sprintf("n%d", i) || node.Behind || node.Revision == 0 || node.Version == "" {
+				return fmt.Errorf("%+v", node)
+			}
+		}
+		if len(all) != n || leads != 1 {
+			return fmt.Errorf("%+v", all)
+		}
+		return nil
+	})
+}
+
 // TestCluster: three nodes on three members of etcd. Each takes changes, all answer alike to the octet, also while nodes and members are
 // killed; one rolls the keys; what was acknowledged is there.
 func TestCluster(t *testing.T) {
@@ -187,6 +211,11 @@ func TestCluster(t *testing.T) {
 		for _, s := range nodes {
 			expectSame(t, nodes, keys, provision(s))
 		}
+	}
+
+	// Every node knows all of them.
+	for _, s := range nodes {
+		expectNodes(t, s, len(nodes))
 	}
 
 	// The leader rolls, others refuse to; without it another one does.

@@ -57,7 +57,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`
 	c.register(root)
 	root.AddCommand(
 		initCommand(), initKEKCommand(), serveCommand(), checkConfigCommand(), restoreCommand(), versionCommand(),
-		zoneCommand(c), poolCommand(c), tenantCommand(c), domainCommand(c), keyCommand(c), tokenCommand(c), backupCommand(c),
+		zoneCommand(c), poolCommand(c), tenantCommand(c), domainCommand(c), keyCommand(c), tokenCommand(c), nodeCommand(c), backupCommand(c),
 	)
 	return root
 }
