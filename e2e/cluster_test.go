@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/api"
+	"github.com/mxseal/mxseal/api/client"
 	"github.com/mxseal/mxseal/internal/dnstest"
 )
 
@@ -213,9 +214,21 @@ func TestCluster(t *testing.T) {
 		}
 	}
 
-	// Every node knows all of them.
+	// Every node knows all of them. What all were waited for, all answer at once.
 	for _, s := range nodes {
 		expectNodes(t, s, len(nodes))
+	}
+	waiting := must[*client.Client](t)(client.New(client.Config{Server: nodes[0].url(), Token: nodes[0].token(t),
+		Lagging: func(names string) { t.Errorf("%s did not hear of a tenant", names) }}))
+	for range 20 {
+		tenants++
+		domain := fmt.Sprintf("c%d.example", tenants)
+		must[*api.Tenant](t)(waiting.PutTenant(ctx, fmt.Sprintf("c%d", tenants), api.TenantSpec{Pool: pool, Domains: []string{domain}}))
+		for i, s := range nodes {
+			if err := s.expectHost(keys, hostOf(domain, apex)); err != nil {
+				t.Errorf("node %d: %v", i, err)
+			}
+		}
 	}
 
 	// The leader rolls, others refuse to; without it another one does.
