@@ -61,6 +61,7 @@ type Options struct {
 	Store   Store
 	Vault   Vault
 	Keys    KeyManager
+	Cluster Cluster
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -78,20 +79,22 @@ const (
 // API is the HTTP handler. Safe for concurrent use.
 type API struct {
 	Options
-	mux   *http.ServeMux
-	huma  huma.API
-	spec  []byte         // the OpenAPI document
-	slots chan struct{}  // one entry for each request at work
-	copy  chan struct{}  // one entry while a backup is made: each takes as much disk as the database
-	dummy *keymgmt.Token // what the secrets of unknown tokens are compared with
+	mux    *http.ServeMux
+	huma   huma.API
+	spec   []byte         // the OpenAPI document
+	slots  chan struct{}  // one entry for each request at work
+	copy   chan struct{}  // one entry while a backup is made: each takes as much disk as the database
+	dummy  *keymgmt.Token // what the secrets of unknown tokens are compared with
+	census census
 }
 
 // New builds the API.
 func New(o Options) (*API, error) {
-	if o.Store == nil || o.Vault == nil || o.Keys == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
+	if o.Store == nil || o.Vault == nil || o.Keys == nil || o.Cluster == nil || o.Now == nil || o.Log == nil || o.Metrics == nil {
 		return nil, errors.New("the API needs all of its parts")
 	}
 	a := &API{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxConcurrent), copy: make(chan struct{}, 1)}
+	a.census.ask = a.members
 	var err error
 	if _, a.dummy, err = o.Vault.NewToken(keymgmt.ScopeRead, "", time.Time{}, o.Now()); err != nil {
 		return nil, err
@@ -106,6 +109,7 @@ func New(o Options) (*API, error) {
 	a.domainRoutes()
 	a.recordRoutes()
 	a.tokenRoutes()
+	a.nodeRoutes()
 	a.backupRoute()
 	if err := a.openAPIRoute(); err != nil {
 		return nil, err

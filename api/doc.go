@@ -1,4 +1,4 @@
-// Package api is the admin HTTP API: zones, pools, tenants with their domains, tokens and the backup, under
+// Package api is the admin HTTP API: zones, pools, tenants with their domains, tokens, nodes and the backup, under
 // /v1 (design §7). It turns requests into the planning functions of package zone and the rows of a [State]
 // into JSON; it holds no state of its own. Package client beside it speaks to it with the same shapes.
 //

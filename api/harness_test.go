@@ -69,8 +69,14 @@ const signatureLife = 8 * time.Hour
 // newHandler builds an API over store.
 func newHandler(t *testing.T, store api.Store, c *clock, log io.Writer) *api.API {
 	t.Helper()
+	return newHandlerOf(t, store, alone{store}, c, log)
+}
+
+// newHandlerOf builds an API over store on a node of a cluster.
+func newHandlerOf(t *testing.T, store api.Store, cluster api.Cluster, c *clock, log io.Writer) *api.API {
+	t.Helper()
 	a, err := api.New(api.Options{
-		Store: store, Vault: memVault{}, Keys: memKeys{store}, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
+		Store: store, Vault: memVault{}, Keys: memKeys{store}, Cluster: cluster, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {

@@ -48,7 +48,8 @@ func (a *API) importRoutes() {
 		need: keymgmt.ScopeProvision, slow: true}
 	op := a.describe(in)
 	op.RequestBody = &huma.RequestBody{Required: true, Content: lines("lines of ImportLine: the body of put-tenant with an id")}
-	op.Responses["200"] = &huma.Response{Description: "a line of ImportResult for each line, in order, as they are durable; a line that fails does not end the import", Content: lines("lines of ImportResult")}
+	op.Responses["200"] = &huma.Response{Content: lines("lines of ImportResult"), Description: "a line of ImportResult for each line, in order, as they are durable; " +
+		"a line that fails does not end the import. Trailers: " + WriteRevision + " and, with wait=all, " + LaggingNodes + ", as the headers of other writes"}
 	a.add(op)
 	a.route(in, op, a.importTenants)
 
@@ -71,6 +72,7 @@ func (a *API) importTenants(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	w.Header().Set("Content-Type", ndjson)
+	w.Header().Set("Trailer", WriteRevision+", "+LaggingNodes)
 	w.WriteHeader(http.StatusOK)
 	stop := make(chan struct{})
 	defer close(stop)
@@ -106,6 +108,7 @@ func (a *API) importTenants(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
+	a.settle(w.Header(), c)
 	a.Log.Info("api import", "token", c.token, "lines", number)
 	return nil
 }

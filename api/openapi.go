@@ -53,8 +53,10 @@ func (a *API) describe(e endpoint) *huma.Operation {
 				Schema: &huma.Schema{Type: huma.TypeInteger}},
 			&huma.Param{Name: "cursor", In: "query", Description: "next_cursor of the page before", Schema: text})
 	}
-	if e.method != http.MethodGet {
+	if e.isWrite() {
 		op.Parameters = append(op.Parameters,
+			&huma.Param{Name: "wait", In: "query", Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"local", "all"}, Default: "local"},
+				Description: fmt.Sprintf("all: answer when every node that was heard of in the last %s has the write, at the latest after %s", maxSilence, maxWait)},
 			&huma.Param{Name: "If-Match", In: "header", Description: "ETag that the resource must have, or * if it must exist", Schema: text},
 			&huma.Param{Name: "If-None-Match", In: "header", Description: "* if the resource must not exist", Schema: text})
 	}
@@ -80,23 +82,50 @@ func (a *API) document(e endpoint, body, answer reflect.Type) *huma.Operation {
 		op.RequestBody = &huma.RequestBody{Required: !e.bodyOptional, Content: map[string]*huma.MediaType{"application/json": {Schema: a.schema(body)}}}
 	}
 	if answer == none {
-		op.Responses["204"] = &huma.Response{Description: "done"}
-		a.add(op)
-		return op
+		op.Responses["204"] = &huma.Response{Description: "done", Headers: map[string]*huma.Param{}}
+	} else {
+		a.documentAnswers(op, e, answer)
 	}
-	content := map[string]*huma.MediaType{"application/json": {Schema: a.schema(answer)}}
-	etag := map[string]*huma.Param{"ETag": {Description: "the revision, in quotes", Schema: &huma.Schema{Type: huma.TypeString}}}
-	if e.paged {
-		etag = nil
-	}
-	if e.created {
-		op.Responses["201"] = &huma.Response{Description: "created", Headers: etag, Content: content}
-	}
-	if e.method != http.MethodPost {
-		op.Responses["200"] = &huma.Response{Description: "as it is now", Headers: etag, Content: content}
+	if e.isWrite() {
+		documentWrite(op)
 	}
 	a.add(op)
 	return op
+}
+
+// documentAnswers adds the successful answers of a route that has a body in them.
+func (a *API) documentAnswers(op *huma.Operation, e endpoint, answer reflect.Type) {
+	content := map[string]*huma.MediaType{"application/json": {Schema: a.schema(answer)}}
+	add := func(status, what string) {
+		r := &huma.Response{Description: what, Headers: map[string]*huma.Param{}, Content: content}
+		if !e.paged {
+			r.Headers["ETag"] = textHeader("the revision, in quotes")
+		}
+		op.Responses[status] = r
+	}
+	if e.created {
+		add("201", "created")
+	}
+	if e.method != http.MethodPost || !e.created {
+		add("200", "as it is now")
+	}
+}
+
+// documentWrite adds what the answers to all writes have.
+func documentWrite(op *huma.Operation) {
+	begun := &huma.Response{Description: "begun; or done, and the nodes that " + LaggingNodes + " names do not have it yet", Headers: map[string]*huma.Param{
+		LaggingNodes: textHeader("with wait=all: names of nodes, separated by commas; " + UnknownNodes + " if they could not be asked")}}
+	op.Responses["202"] = begun
+	for status, r := range op.Responses {
+		if status != "default" {
+			r.Headers[WriteRevision] = textHeader("a node that has everything up to this revision has the write")
+			begun.Content = r.Content
+		}
+	}
+}
+
+func textHeader(what string) *huma.Param {
+	return &huma.Param{Description: what, Schema: &huma.Schema{Type: huma.TypeString}}
 }
 
 func (a *API) add(op *huma.Operation) { a.huma.OpenAPI().AddOperation(op) }

@@ -2,11 +2,7 @@ package api
 
 import (
 	"encoding/base64"
-	"net/url"
-	"strconv"
 	"unicode/utf8"
-
-	"github.com/mxseal/mxseal/zone"
 )
 
 const (
@@ -25,35 +21,6 @@ type Page[T any] struct {
 type page struct {
 	limit int
 	after string // the last name of the page before
-}
-
-// parsePage reads the query of a request. Every other parameter is an error: a misspelt one would do
-// something that was not meant.
-func parsePage(query string, paged bool) (page, error) {
-	p := page{limit: defaultLimit}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return page{}, refuse(errMalformed, "query", "must be name=value pairs with valid escapes")
-	}
-	for name, v := range values {
-		switch {
-		case !paged || name != "limit" && name != "cursor":
-			return page{}, refuse(zone.ErrInvalid, clip(name), "is not a query parameter of this path")
-		case len(v) != 1:
-			return page{}, refuse(zone.ErrInvalid, name, "must be given once")
-		case name == "limit":
-			if p.limit, err = strconv.Atoi(v[0]); err != nil || p.limit < 1 || p.limit > maxLimit {
-				return page{}, refuse(zone.ErrInvalid, name, "must be a number from 1 to "+strconv.Itoa(maxLimit))
-			}
-		default:
-			b, err := base64.RawURLEncoding.DecodeString(v[0])
-			if err != nil || len(b) == 0 || !utf8.Valid(b) {
-				return page{}, refuse(zone.ErrInvalid, name, "must be the next_cursor of another page")
-			}
-			p.after = string(b)
-		}
-	}
-	return p, nil
 }
 
 // collector fills a page from a visit in order.

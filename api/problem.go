@@ -37,6 +37,7 @@ var (
 	errTooLarge        = errors.New("the request body is too large")
 	errMediaType       = errors.New("the request body must be application/json")
 	errBusy            = errors.New("the server is busy; try again")
+	errSilentCluster   = errors.New("the database of the cluster does not answer")
 )
 
 // kinds maps errors to problems; the first that matches counts.
@@ -54,6 +55,7 @@ var kinds = []struct {
 	{errTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported_media_type"},
 	{errBusy, http.StatusServiceUnavailable, "busy"},
+	{errSilentCluster, http.StatusServiceUnavailable, "unavailable"},
 	{zone.ErrInvalid, http.StatusUnprocessableEntity, "invalid"},
 	{zone.ErrNotFound, http.StatusNotFound, "not_found"},
 	{zone.ErrUnknownRef, http.StatusUnprocessableEntity, "unknown_reference"},
@@ -91,6 +93,8 @@ func detail(err error, status int) string {
 	switch {
 	case errors.Is(err, zone.ErrUncertain):
 		return zone.ErrUncertain.Error() + "; ask again what there is"
+	case errors.Is(err, errSilentCluster):
+		return errSilentCluster.Error()
 	case errors.Is(err, zone.ErrUnavailable):
 		return zone.ErrUnavailable.Error()
 	case status >= http.StatusInternalServerError:

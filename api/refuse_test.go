@@ -108,6 +108,11 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"cursor from elsewhere", 422, "invalid", "cursor", "GET", "/v1/tenants?cursor=!", ""},
 		{"unknown query parameter", 422, "invalid", "offset", "GET", "/v1/tenants?offset=1", ""},
 		{"query parameter of a list on a resource", 422, "invalid", "limit", "GET", "/v1/tenants/acme?limit=1", ""},
+		{"wait for something else", 400, "malformed", "wait", "PATCH", "/v1/tenants/acme?wait=ns1", "{}"},
+		{"wait for nothing", 400, "malformed", "wait", "PATCH", "/v1/tenants/acme?wait=", "{}"},
+		{"wait of a read", 422, "invalid", "wait", "GET", "/v1/tenants/acme?wait=all", ""},
+		{"unknown node", 404, "not_found", "node", "DELETE", "/v1/nodes/nope", ""},
+		{"node that is alone", 409, "conflict", "node", "DELETE", "/v1/nodes/self", ""},
 		{"query parameter given twice", 422, "invalid", "limit", "GET", "/v1/tenants?limit=1&limit=2", ""},
 		{"query with a bad escape", 400, "malformed", "query", "GET", "/v1/tenants?limit=%zz", ""},
 	} {
@@ -242,6 +247,8 @@ func TestTokensAndScopes(t *testing.T) {
 		{"POST", "/v1/tokens", `{"scope":"read"}`, nil},
 		{"DELETE", "/v1/tokens/x", "", nil},
 		{"GET", "/v1/backup", "", nil},
+		{"GET", "/v1/nodes", "", map[keymgmt.Scope]bool{read: true, provision: true}},
+		{"DELETE", "/v1/nodes/x", "", nil},
 	} {
 		for _, scope := range []keymgmt.Scope{read, provision} {
 			if !c.allowed[scope] {
@@ -258,7 +265,7 @@ func TestTokensAndScopes(t *testing.T) {
 // Paths of other versions and methods that a path does not have are problems too, and nothing is redirected.
 func TestUnroutedRequests(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/", "/v1", "/v1/", "/v1/nodes", "/v1/events", "/v1/audit", "/v2/zones", "/v1/zones/", "/v1//zones", "/v1/x/../zones",
+	for _, path := range []string{"/", "/v1", "/v1/", "/v1/events", "/v1/audit", "/v2/zones", "/v1/zones/", "/v1//zones", "/v1/x/../zones",
 		"/v1/tenants/acme/status", "/v1/tenants/acme/domains/contoso.com/status", "/debug/pprof/"} {
 		w.refuses(404, "not_found", "", "GET", path, "")
 	}

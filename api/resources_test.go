@@ -440,6 +440,10 @@ func TestClient(t *testing.T) {
 	for _, err := range c.Tokens(ctx) {
 		check(nil, err)
 	}
+	check(c.Nodes(ctx))
+	if err := c.ForgetNode(ctx, "self"); !errors.As(err, &refused) || refused.Code != "conflict" {
+		t.Errorf("a node that is alive: %v", err)
+	}
 }
 
 // A switch that an operator has turned off stays off when a provisioning system repeats a call that does not mention it.

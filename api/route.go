@@ -24,6 +24,9 @@ type endpoint struct {
 	slow         bool // takes as long as it takes
 }
 
+// isWrite says whether something may be different afterwards.
+func (e endpoint) isWrite() bool { return e.method != http.MethodGet }
+
 // call is a request that has passed authentication.
 type call struct {
 	ctx   context.Context
@@ -32,6 +35,7 @@ type call struct {
 	token string // id
 	match precondition
 	page  page
+	waits bool // for the other nodes
 }
 
 // path returns a path parameter.
@@ -81,6 +85,9 @@ func handle[B, R any](a *API, e endpoint, h func(c *call, body B) (answer[R], er
 		if err != nil {
 			return err
 		}
+		if e.isWrite() && a.settle(w.Header(), c) {
+			ans.status = http.StatusAccepted
+		}
 		a.send(w, c, ans.status, ans.revision, ans.location, ans.body)
 		return nil
 	})
@@ -100,7 +107,7 @@ func (a *API) send(w http.ResponseWriter, c *call, status int, revision uint64, 
 	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
 		a.Log.Info("api change", "method", c.r.Method, "path", c.r.URL.Path, "status", status, "token", c.token, "revision", revision)
 	}
-	if status == http.StatusNoContent {
+	if _, none := body.(nothing); none {
 		w.WriteHeader(status)
 		return
 	}
@@ -137,7 +144,7 @@ func (a *API) gate(w http.ResponseWriter, r *http.Request, e endpoint, now time.
 	if c.token, err = a.authenticate(r, e.need, now); err != nil {
 		return err
 	}
-	if c.page, err = parsePage(r.URL.RawQuery, e.paged); err != nil {
+	if err := c.parseQuery(e); err != nil {
 		return err
 	}
 	if c.match, err = parsePrecondition(r); err != nil {

@@ -278,8 +278,11 @@ func TestOpenAPI(t *testing.T) {
 	w := newWorld(t)
 	r := w.must(200, "GET", "/v1/openapi.json", "", "Authorization")
 	var doc struct {
-		OpenAPI    string
-		Paths      map[string]map[string]struct{ OperationID string }
+		OpenAPI string
+		Paths   map[string]map[string]struct {
+			OperationID string
+			Parameters  []struct{ Name string }
+		}
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
 	if err := json.Unmarshal(r.body, &doc); err != nil {
@@ -292,6 +295,9 @@ func TestOpenAPI(t *testing.T) {
 	for path, operations := range doc.Paths {
 		for method, operation := range operations {
 			documented = append(documented, operation.OperationID)
+			if waits := slices.Contains(operation.Parameters, struct{ Name string }{"wait"}); waits != (method != "get") {
+				t.Errorf("%s: can wait for nodes: %t", operation.OperationID, waits)
+			}
 			concrete := strings.NewReplacer("{zone}", "a.test.", "{", "", "}", "").Replace(path)
 			if got := w.do(strings.ToUpper(method), concrete, "", "Authorization").StatusCode; got != http.StatusUnauthorized {
 				t.Errorf("%s %s without a token: %d", method, concrete, got)
@@ -301,7 +307,7 @@ func TestOpenAPI(t *testing.T) {
 	want := strings.Fields("list-zones get-zone put-zone delete-zone get-ds list-keys get-key-status roll-key confirm-ds restore-key add-key remove-key export-request import-response import-tenants export-tenants list-pools get-pool put-pool delete-pool " +
 		"list-tenants get-tenant put-tenant patch-tenant revoke-tenant list-tenant-records " +
 		"get-domain put-domain patch-domain remove-domain list-domain-records " +
-		"list-tokens create-token get-token delete-token backup")
+		"list-tokens create-token get-token delete-token list-nodes forget-node backup")
 	slices.Sort(documented)
 	slices.Sort(want)
 	if !slices.Equal(documented, want) {

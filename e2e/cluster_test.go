@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/api"
+	"github.com/mxseal/mxseal/api/client"
 	"github.com/mxseal/mxseal/internal/dnstest"
 )
 
@@ -160,6 +161,30 @@ func leader(t testing.TB, nodes []*server) (led *server, others []*server) {
 	return led, others
 }
 
+// expectNodes waits until a node lists n nodes that have everything, one of which leads.
+func expectNodes(t testing.TB, s *server, n int) {
+	t.Helper()
+	await(t, "a node lists all", func() error {
+		all, err := s.Nodes(t.Context())
+		if err != nil {
+			return err
+		}
+		leads := 0
+		for i, node := range all {
+			if node.Leads {
+				leads++
+			}
+			if node.Name != fmt.Sprintf("n%d", i) || node.Behind || node.Revision == 0 || node.Version == "" {
+				return fmt.Errorf("%+v", node)
+			}
+		}
+		if len(all) != n || leads != 1 {
+			return fmt.Errorf("%+v", all)
+		}
+		return nil
+	})
+}
+
 // TestCluster: three nodes on three members of etcd. Each takes changes, all answer alike to the octet, also while nodes and members are
 // killed; one rolls the keys; what was acknowledged is there.
 func TestCluster(t *testing.T) {
@@ -186,6 +211,23 @@ func TestCluster(t *testing.T) {
 	for range 3 {
 		for _, s := range nodes {
 			expectSame(t, nodes, keys, provision(s))
+		}
+	}
+
+	// Every node knows all of them. What all were waited for, all answer at once.
+	for _, s := range nodes {
+		expectNodes(t, s, len(nodes))
+	}
+	waiting := must[*client.Client](t)(client.New(client.Config{Server: nodes[0].url(), Token: nodes[0].token(t),
+		Lagging: func(names string) { t.Errorf("%s did not hear of a tenant", names) }}))
+	for range 20 {
+		tenants++
+		domain := fmt.Sprintf("c%d.example", tenants)
+		must[*api.Tenant](t)(waiting.PutTenant(ctx, fmt.Sprintf("c%d", tenants), api.TenantSpec{Pool: pool, Domains: []string{domain}}))
+		for i, s := range nodes {
+			if err := s.expectHost(keys, hostOf(domain, apex)); err != nil {
+				t.Errorf("node %d: %v", i, err)
+			}
 		}
 	}
 

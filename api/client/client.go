@@ -29,6 +29,9 @@ type Config struct {
 	ClientCert string        // PEM file, with ClientKey
 	ClientKey  string        // PEM file
 	Timeout    time.Duration // of one call, backups excepted; 0 means one minute
+	// Lagging, unless nil, makes every write wait until all nodes have it that can be heard of. It is called with the names of
+	// those that do not have it in time, or api.UnknownNodes.
+	Lagging func(nodes string)
 }
 
 // Client calls the API. Safe for concurrent use.
@@ -36,6 +39,7 @@ type Client struct {
 	base    string
 	token   string
 	timeout time.Duration
+	lagging func(nodes string) // nil: do not wait for other nodes
 	http    *http.Client
 }
 
@@ -81,7 +85,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: cfg.Token, timeout: cfg.Timeout}
+	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: cfg.Token, timeout: cfg.Timeout, lagging: cfg.Lagging}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
@@ -140,7 +144,7 @@ func path(segments ...string) string {
 	return "/v1/" + strings.Join(segments, "/")
 }
 
-// call sends a request and decodes the answer into an R; a nil body sends none.
+// call sends a request and decodes the answer into an R, unless that is struct{}; a nil body sends none.
 func call[R any](ctx context.Context, c *Client, method, path string, body any, conditions ...Condition) (*R, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -150,7 +154,7 @@ func call[R any](ctx context.Context, c *Client, method, path string, body any, 
 	}
 	defer res.Body.Close()
 	out := new(R)
-	if res.StatusCode == http.StatusNoContent {
+	if _, none := any(out).(*struct{}); none {
 		return out, nil
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out); err != nil {
@@ -185,11 +189,15 @@ func (c *Client) send(ctx context.Context, method, path string, body any, condit
 // do sends a request with the token. An answer that is not a success becomes an error.
 func (c *Client) do(h *http.Client, req *http.Request) (*http.Response, error) {
 	req.Header.Set("Authorization", "Bearer "+c.token)
+	if c.lagging != nil && req.Method != http.MethodGet {
+		req.URL.RawQuery = "wait=all"
+	}
 	res, err := h.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	if res.StatusCode/100 == 2 {
+		c.report(res.Header)
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -198,4 +206,11 @@ func (c *Client) do(h *http.Client, req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%s %s: the server answered %s and no problem document; is it mxseal?", req.Method, req.URL.Path, res.Status)
 	}
 	return nil, failed
+}
+
+// report tells which nodes do not have a write yet.
+func (c *Client) report(h http.Header) {
+	if nodes := h.Get(api.LaggingNodes); nodes != "" && c.lagging != nil {
+		c.lagging(nodes)
+	}
 }

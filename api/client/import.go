@@ -26,6 +26,7 @@ func (c *Client) Import(ctx context.Context, lines io.Reader, result func(api.Im
 	for in := json.NewDecoder(bufio.NewReaderSize(res.Body, 64<<10)); ; results++ {
 		var r api.ImportResult
 		if err := in.Decode(&r); errors.Is(err, io.EOF) {
+			c.report(res.Trailer)
 			return results, nil
 		} else if err != nil {
 			return results, fmt.Errorf("after %d lines: %w", results, err)

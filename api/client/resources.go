@@ -216,6 +216,21 @@ func (c *Client) DeleteToken(ctx context.Context, id string, conditions ...Condi
 	return err
 }
 
+// Nodes returns all nodes that answer, and those that may and cannot be heard of.
+func (c *Client) Nodes(ctx context.Context) ([]api.Node, error) {
+	out, err := call[api.Nodes](ctx, c, http.MethodGet, path("nodes"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return out.Nodes, nil
+}
+
+// ForgetNode says that a node does not answer any more.
+func (c *Client) ForgetNode(ctx context.Context, name string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, path("nodes", name), nil)
+	return err
+}
+
 // ErrTornBackup means that the copy is not complete and must not be used.
 var ErrTornBackup = errors.New("the backup is not complete")
 

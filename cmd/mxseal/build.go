@@ -41,7 +41,8 @@ type node struct {
 	tsig     map[zone.Name]parent.TSIG
 	engine   store.Engine
 	cluster  *etcd.Engine // the same; nil if this node is alone
-	silenced atomic.Bool  // a node of a cluster that may have missed something
+	nodes    store.Cluster
+	silenced atomic.Bool // a node of a cluster that may have missed something
 	stale    prometheus.Gauge
 	dns      *server.Server
 	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
@@ -277,7 +278,7 @@ func (n *node) newAPI() (http.Handler, error) {
 	m := api.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
 	return api.New(api.Options{
-		Store: apiStore{n.store}, Vault: n.vault, Keys: n.keys, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
+		Store: apiStore{n.store}, Vault: n.vault, Keys: n.keys, Cluster: apiCluster{n.nodes}, Now: time.Now, Log: n.log, Metrics: m, Version: version(),
 	})
 }
 
@@ -337,6 +338,18 @@ func (s apiStore) State() api.State         { return s.store.State() }
 func (s apiStore) Backup(w io.Writer) error { return s.store.Backup(w) }
 func (s apiStore) Update(ctx context.Context, plan func(api.State) (zone.Changes, error)) (uint64, error) {
 	return s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
+}
+
+// apiCluster lets the API see the nodes through the interface that it declares.
+type apiCluster struct{ store.Cluster }
+
+func (c apiCluster) Nodes(ctx context.Context) ([]api.Member, error) {
+	nodes, err := c.Cluster.Nodes(ctx)
+	all := make([]api.Member, len(nodes))
+	for i, n := range nodes {
+		all[i] = api.Member(n)
+	}
+	return all, err
 }
 
 // keyStore lets the key manager see the store through the interface that it declares. It writes only in a term.

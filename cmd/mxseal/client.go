@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mxseal/mxseal/api"
 	"github.com/mxseal/mxseal/api/client"
 	"github.com/mxseal/mxseal/keymgmt"
 )
@@ -17,6 +18,8 @@ type clientFlags struct {
 	server, tokenFile string
 	ca, cert, key     string
 	output            outputFormat
+	wait              bool
+	lagging           string // nodes that do not have what was done
 }
 
 // tokenMark is part of every token, and hardly of a file's name.
@@ -35,6 +38,7 @@ func (f *clientFlags) register(root *cobra.Command) {
 	flags.StringVar(&f.ca, "ca", os.Getenv("MXSEAL_CA"), "PEM file of the authorities that may have signed the server's certificate, instead of the system's (MXSEAL_CA)")
 	flags.StringVar(&f.cert, "client-cert", os.Getenv("MXSEAL_CLIENT_CERT"), "PEM file with the client certificate, if the server wants one (MXSEAL_CLIENT_CERT)")
 	flags.StringVar(&f.key, "client-key", os.Getenv("MXSEAL_CLIENT_KEY"), "PEM file with its private key (MXSEAL_CLIENT_KEY)")
+	flags.BoolVar(&f.wait, "wait", false, "a change is done when all nodes have it that can be heard of; if that takes longer than 10 s the exit code is 1")
 	flags.Var(&f.output, "output", "table for people, json for programs")
 }
 
@@ -44,7 +48,22 @@ func (f *clientFlags) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Config{Server: f.server, Token: token, CA: f.ca, ClientCert: f.cert, ClientKey: f.key})
+	cfg := client.Config{Server: f.server, Token: token, CA: f.ca, ClientCert: f.cert, ClientKey: f.key}
+	if f.wait {
+		cfg.Lagging = func(nodes string) { f.lagging = nodes }
+	}
+	return client.New(cfg)
+}
+
+// verdict is the error of a command that has done what it was to do, but not everywhere.
+func (f *clientFlags) verdict() error {
+	switch f.lagging {
+	case "":
+		return nil
+	case api.UnknownNodes:
+		return failure{errors.New("it is done; whether all nodes have it is not known, since the database of the cluster does not answer")}
+	}
+	return failure{fmt.Errorf("it is done; these nodes do not have it yet: %s", f.lagging)}
 }
 
 // token returns the secret. In MXSEAL_TOKEN it may stand itself: unlike a file name, it has the form of one.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 	"time"
 
+	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/store/etcd"
 )
 
@@ -13,17 +16,36 @@ const (
 	freshEvery = 50 * time.Millisecond
 )
 
-// join takes the seat of this node in its cluster, before it loads what it will answer with.
+// join takes the seat of this node in its cluster, if it has one, before it loads what it will answer with.
 func (n *node) join(ctx context.Context) error {
 	cluster, several := n.engine.(*etcd.Engine)
 	if !several {
+		name, _ := os.Hostname()
+		n.nodes = alone{n, store.Node{Name: name, Version: version(), Since: time.Now().UTC(), Leads: true}}
 		return nil
 	}
-	n.cluster = cluster
+	n.cluster, n.nodes = cluster, cluster
 	n.silenced.Store(true)
 	n.registry.MustRegister(n.stale)
 	n.stale.Set(1)
 	return cluster.Join(ctx)
+}
+
+// alone is the cluster of a node that has none.
+type alone struct {
+	node *node
+	self store.Node // but for its revision
+}
+
+// Nodes implements store.Cluster.
+func (a alone) Nodes(context.Context) ([]store.Node, error) {
+	a.self.Revision = a.node.store.State().Revision()
+	return []store.Node{a.self}, nil
+}
+
+// Forget implements store.Cluster. It is not called: a node that says so itself is alive.
+func (alone) Forget(context.Context, string) error {
+	return errors.New("a node that is alone cannot be forgotten")
 }
 
 // guard keeps a node from answering while it may have missed something for too long: the others may have rolled the keys.

@@ -10,7 +10,7 @@ import (
 // Every command line that the documentation shows is one that the program takes.
 func TestDocumentedCommands(t *testing.T) {
 	line := regexp.MustCompile(`(?m)^ {4,}(?:build/)?mxseal (.+)$`)
-	for _, page := range []string{"../../README.md", "../../docs/operations.md"} {
+	for _, page := range []string{"../../README.md", "../../docs/operations.md", "../../docs/cluster.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

@@ -119,6 +119,14 @@ func each[T any](items []T) iter.Seq2[T, error] {
 	}
 }
 
+// yesNo spells what is or is not so.
+func yesNo(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}
+
 // onOff spells a switch.
 func onOff(on bool) string {
 	if on {

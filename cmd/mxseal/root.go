@@ -55,9 +55,10 @@ sign-request and token create --config. All other commands call the admin API of
 Exit codes: 0 done, 1 failed, 2 wrong usage.`
 	c := &clientFlags{}
 	c.register(root)
+	root.PersistentPostRunE = func(*cobra.Command, []string) error { return c.verdict() }
 	root.AddCommand(
 		initCommand(), initKEKCommand(), serveCommand(), checkConfigCommand(), restoreCommand(), versionCommand(),
-		zoneCommand(c), poolCommand(c), tenantCommand(c), domainCommand(c), keyCommand(c), tokenCommand(c), backupCommand(c),
+		zoneCommand(c), poolCommand(c), tenantCommand(c), domainCommand(c), keyCommand(c), tokenCommand(c), nodeCommand(c), backupCommand(c),
 	)
 	return root
 }

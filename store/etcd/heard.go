@@ -3,12 +3,14 @@ package etcd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mxseal/mxseal/store"
@@ -149,6 +151,7 @@ func (e *Engine) nodes(ctx context.Context) (nodes []seated, last uint64, err er
 	if err != nil {
 		return nil, 0, fmt.Errorf("etcd: %w", err)
 	}
+	last = revisionOf(response.Responses[1])
 	leads := ""
 	for _, kv := range response.Responses[2].GetResponseRange().Kvs {
 		leads = string(kv.Value)
@@ -160,9 +163,12 @@ func (e *Engine) nodes(ctx context.Context) (nodes []seated, last uint64, err er
 		}
 		name := strings.TrimPrefix(string(kv.Key), e.config.nodesKey())
 		node := store.Node{Name: name, Version: c.Version, Since: c.Since, Revision: c.Revision, Leads: name == leads}
+		if c.Revision != 0 && c.Revision >= last {
+			node.Revision = uint64(response.Header.Revision) // between the two nothing was committed
+		}
 		nodes = append(nodes, seated{node, clientv3.LeaseID(kv.Lease)})
 	}
-	return nodes, revisionOf(response.Responses[1]), nil
+	return nodes, last, nil
 }
 
 // Nodes implements store.Cluster.
@@ -173,14 +179,18 @@ func (e *Engine) Nodes(ctx context.Context) ([]store.Node, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	nodes := make([]store.Node, len(found))
-	for i, n := range found {
+	nodes := make([]store.Node, 0, len(found))
+	for _, n := range found {
 		left, err := e.client.TimeToLive(ctx, n.lease)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, fmt.Errorf("etcd: %w", err)
+		case left.GrantedTTL == 0:
+			continue // gone meanwhile
 		}
-		nodes[i] = n.Node
-		nodes[i].Silent = time.Duration(left.GrantedTTL-left.TTL) * time.Second
+		// After an election in etcd leases last longer than they were granted for.
+		n.Silent = max(0, time.Duration(left.GrantedTTL-left.TTL)*time.Second)
+		nodes = append(nodes, n.Node)
 	}
 	return nodes, nil
 }
@@ -192,12 +202,12 @@ func (e *Engine) Forget(ctx context.Context, name string) error {
 	found, err := e.client.Get(ctx, e.config.nodesKey()+name)
 	switch {
 	case err != nil:
-		return fmt.Errorf("etcd: %w", err)
+		return fmt.Errorf("etcd: %w: %w", err, zone.ErrUnavailable)
 	case len(found.Kvs) == 0:
 		return &zone.RefusedError{Kind: zone.ErrNotFound, FieldError: zone.FieldError{Field: "node", Rule: "is none of the cluster"}}
 	}
-	if _, err := e.client.Revoke(ctx, clientv3.LeaseID(found.Kvs[0].Lease)); err != nil {
-		return fmt.Errorf("etcd: %w", err)
+	if _, err := e.client.Revoke(ctx, clientv3.LeaseID(found.Kvs[0].Lease)); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return fmt.Errorf("etcd: %w: %w", err, zone.ErrUnavailable)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/store/etcd"
+	"github.com/mxseal/mxseal/zone"
 )
 
 // fakeClock stands still.
@@ -162,6 +164,44 @@ func TestStale(t *testing.T) {
 	}
 	c.Members[0].Signal(syscall.SIGCONT)
 	await(t, "it answers again", fresh(a))
+}
+
+// A node that has everything says so in a revision that no other one is beyond, whether it heard of it or loaded it.
+func TestRevisionsOfNodes(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	a := join(t, c, "a", time.Now)
+	watch(t, a)
+	first, err := a.Commit(t.Context(), put("x", "1", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := join(t, c, "b", time.Now) // after the commit, and after its seat there were other revisions
+	_, loaded := loadAt(t, b)
+	if loaded <= first {
+		t.Fatalf("loaded at %d, not after %d", loaded, first)
+	}
+	nodes := func() []store.Node {
+		t.Helper()
+		all, err := a.Nodes(t.Context())
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all
+	}
+	await(t, "a has what b has loaded", func() bool { return nodes()[0].Revision >= loaded })
+	if all := nodes(); all[1].Revision != 0 || all[1].Silent > 5*time.Second {
+		t.Errorf("b, which loads, is %+v", all[1])
+	}
+	watch(t, b)
+	await(t, "both have the same", func() bool { all := nodes(); return all[0].Revision == all[1].Revision })
+	if _, err := b.Commit(t.Context(), put("x", "2", first)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "both have the same again", func() bool { all := nodes(); return all[0].Revision == all[1].Revision && all[0].Revision > loaded })
+	if err := a.Forget(t.Context(), "c"); !errors.Is(err, zone.ErrNotFound) {
+		t.Errorf("an unknown node: %v", err)
+	}
 }
 
 // Two processes with one name: the one that came first answers no more.
