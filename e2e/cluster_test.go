@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -22,6 +23,7 @@ type etcd struct {
 	dir     string
 	members []*daemon
 	reached map[int]string // by some nodes not directly
+	stale   string         // store.etcd.stale_after of the nodes; empty: the default
 }
 
 // endpoints are the members that a node knows.
@@ -65,9 +67,6 @@ func (c *etcd) run(t testing.TB, i int) {
 		"--heartbeat-interval", "50", "--election-timeout", "500")
 }
 
-// staleAfter is for how long a node answers that does not hear of etcd.
-const staleAfter = "20s"
-
 // startNodes starts nodes that share a cluster.
 func startNodes(t testing.TB, c *etcd, n int) (nodes []*server) {
 	t.Helper()
@@ -76,7 +75,7 @@ func startNodes(t testing.TB, c *etcd, n int) (nodes []*server) {
 		at := newSite()
 		s := &server{site: at, dir: dir, addr: at.addr(53)}
 		config := write(t, dir, fmt.Sprintf("node%d.yaml", i), fmt.Sprintf("data_dir: %s\nkeys: {kek: \"file:%s/kek\", clock: trusted}\nlog: {format: text}\n"+
-			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, i, strings.Join(c.endpoints(i), ", "), staleAfter))
+			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, i, strings.Join(c.endpoints(i), ", "), cmp.Or(c.stale, "72h")))
 		s.args = []string{"serve", "--config", config}
 		s.more = []string{fmt.Sprintf("MXSEAL_DNS_LISTEN=%s", dnsPort(s.addr))}
 		if i == 0 {

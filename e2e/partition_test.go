@@ -25,6 +25,7 @@ func TestPartition(t *testing.T) {
 	c := startEtcd(t, 1)
 	line := must[*cable.Cable](t)(cable.Lay(fmt.Sprintf("%s:2379", newSite().loopback()), strings.TrimPrefix(c.url(0, 2379), "http://")))
 	t.Cleanup(line.Close)
+	c.stale = "20s"
 	c.reached = map[int]string{1: "http://" + line.Addr}
 	nodes := startNodes(t, c, 2)
 	led, others := leader(t, nodes)

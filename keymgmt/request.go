@@ -213,6 +213,10 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, key string) error
 func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// Nothing is written, which a node that does not lead is told it cannot.
+	if err := m.o.Store.Update(ctx, func(View) (zone.Changes, error) { return zone.Changes{}, nil }); err != nil {
+		return err
+	}
 	if m.judge(ctx, m.o.Clock.Read()); m.holding != nil {
 		return refuse(zone.ErrUnavailable, "keys", "are not changed for now: %s", m.holding)
 	}
