@@ -62,6 +62,7 @@ func (r *responder) answer(out, packet []byte, via Transport) (reply []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.s.panicked(p)
+			r.s.Metrics.failures[failPanic].Inc()
 			reply = wire.AppendError(out, packet, wire.RcodeServFail)
 			r.count.responses[via][outServFail]++
 		}
@@ -130,7 +131,11 @@ func (r *responder) decide(verdict wire.Verdict) reply {
 	case q.Type == uint16(zone.TypeNXNAME) || q.Type == typeOPT: // RFC 9824 §3.5
 		return reply{rcode: wire.RcodeFormErr, outcome: outFormErr, ede: ede{is: true, code: edeInvalidQueryType}}
 	}
-	return r.fromState()
+	re, fault := r.fromState()
+	if fault != nil {
+		return r.s.failed(fault)
+	}
+	return re
 }
 
 // reply is what to say, before it is written down.
@@ -177,7 +182,7 @@ func (r *responder) pack(out []byte, re *reply, via Transport) []byte {
 	flags := re.flags
 	if !r.addRecords(re) {
 		if via != UDP {
-			failed := r.s.failed(failTooLarge, "", nil)
+			failed := r.s.failed(&fault{why: failTooLarge})
 			return r.pack(out, &failed, via)
 		}
 		b.Truncate()
