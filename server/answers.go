@@ -42,10 +42,10 @@ func newAnswers(limit int64, m *Metrics) answers {
 // get returns the answer for a key that may be given in second now, nil if there is none. It looks in both parts: which of them
 // a name is in is only known from its answer.
 func (a answers) get(key []byte, now int64) *answer {
-	if found := a.known.Get(key); found != nil && found.isCurrent(now) {
+	if found, _ := a.known.Get(key); found != nil && found.isCurrent(now) {
 		return found
 	}
-	if found := a.unknown.Get(key); found != nil && found.isCurrent(now) {
+	if found, _ := a.unknown.Get(key); found != nil && found.isCurrent(now) {
 		return found
 	}
 	return nil

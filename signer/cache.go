@@ -55,7 +55,7 @@ func (c *cache) get(key *cacheKey, now int64, sign func() (remembered, error)) (
 
 // current returns the signature if it is remembered and may be given out in second now.
 func (c *cache) current(key *cacheKey, now int64) *remembered {
-	if r := c.table.Get(key[:]); r != nil && r.until >= now {
+	if r, _ := c.table.Get(key[:]); r != nil && r.until >= now {
 		return r
 	}
 	return nil
