@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -27,6 +28,20 @@ func TestAllocationsOfAnswers(t *testing.T) {
 		if n := testing.AllocsPerRun(100, func() { w.Respond(out, packet, server.UDP) }); n != 0 {
 			t.Errorf("%s %s: %v allocations", q.Name, dns.Type(q.Type), n)
 		}
+	}
+}
+
+// Nor does one that was made ahead.
+func TestAllocationsOfAnswersMadeAhead(t *testing.T) {
+	c := newClocked(t)
+	c.askOf(t, signed()[:1], 2)
+	next := time.Unix(windowOf(host, now).Start, 0).Add(time.Hour)
+	c.at = next.Add(-time.Minute)
+	c.pass(time.Second)
+	c.at = next
+	packet, out := pack(t, query()), make([]byte, 0, 4096)
+	if n := testing.AllocsPerRun(100, func() { c.Respond(out, packet, server.UDP) }); n != 0 || lookups(t, c.world, "late") != 0 {
+		t.Errorf("%v allocations, %v late", n, lookups(t, c.world, "late"))
 	}
 }
 

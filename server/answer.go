@@ -12,42 +12,49 @@ import (
 // errUnsigned means that a signer succeeded without a signature.
 var errUnsigned = errors.New("the signer made no signature")
 
+// fault is why a question cannot be answered. The zone and the error may be empty.
+type fault struct {
+	why  failure
+	zone string
+	err  error
+}
+
 // fromState answers a question of class IN from one state.
-func (r *responder) fromState() reply {
+func (r *responder) fromState() (reply, *fault) {
 	q, s := &r.q, r.s
 	name, err := zone.NameFromWire(q.Name())
 	if err != nil { // cannot be: Parse has the same rules
-		return reply{rcode: wire.RcodeFormErr, outcome: outFormErr}
+		return reply{rcode: wire.RcodeFormErr, outcome: outFormErr}, nil
 	}
 	typ := zone.Type(q.Type)
 	mark, apex, cacheable := s.markOf(name, typ) // before the state
 	state := s.State()
 	if state == nil {
-		return s.failed(failNotReady, "", nil)
+		return reply{}, &fault{why: failNotReady}
 	}
 	if typ == zone.TypeAXFR || typ == zone.TypeIXFR {
 		// A zone that is signed online cannot be had by transfer.
 		if zone.Enclosing(state, name) == nil {
-			return refused(edeNotAuthoritative)
+			return refused(edeNotAuthoritative), nil
 		}
-		return refused(edeProhibited)
+		return refused(edeProhibited), nil
 	}
 	a := zone.Lookup(state, state, name, typ)
 	switch a.Outcome {
 	case zone.NotHere:
-		return refused(edeNotAuthoritative)
+		return refused(edeNotAuthoritative), nil
 	case zone.NoKeys:
-		return s.failed(failNoKeys, a.Zone.Name.String(), nil)
+		return reply{}, &fault{why: failNoKeys, zone: a.Zone.Name.String()}
 	case zone.Broken:
-		return s.failed(failBroken, a.Zone.Name.String(), nil)
+		return reply{}, &fault{why: failBroken, zone: a.Zone.Name.String()}
 	}
 	w := &writer{s: s, keys: state.KeySet(a.Zone.Name), zone: a.Zone, now: r.now}
 	w.reply.span = forever()
 	if err := w.write(q, a); err != nil {
-		return s.failed(failSigning, a.Zone.Name.String(), err)
+		return reply{}, &fault{failSigning, a.Zone.Name.String(), err}
 	}
 	w.reply.mark, w.reply.cacheable = mark, cacheable && a.Zone.Name == apex
-	return w.reply
+	return w.reply, nil
 }
 
 // writer collects and signs what one answer from a zone has.

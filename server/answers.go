@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"math"
 	"strings"
 
@@ -23,32 +24,46 @@ type answer struct {
 	outcome outcome
 	mark    epoch.Mark // current while no commit has changed the answer
 	span    rrsig.Span // of its signatures
+	next    *answer    // to the same question, for when the span is over; nil if it is not made yet
 }
+
+// answerSize is the memory that an answer takes besides its records.
+const answerSize = 96
 
 // isCurrent reports whether the answer may be given in second now.
 func (a *answer) isCurrent(now int64) bool {
 	return now >= a.span.From && now <= a.span.Until && a.mark.Current()
 }
 
+// at returns the answer that may be given in second now, this one or the next; nil if there is none.
+func (a *answer) at(now int64) *answer {
+	for a != nil && !a.isCurrent(now) {
+		a = a.next
+	}
+	return a
+}
+
 // A quarter is for names that do not exist.
 func newAnswers(limit int64, m *Metrics) answers {
 	part := func(limit int64, m *partMetrics) *memo.Table[answer] {
-		return memo.New(memo.Options[answer]{Limit: limit, Spent: func(a *answer, now int64) bool { return !a.isCurrent(now) },
+		return memo.New(memo.Options[answer]{Limit: limit, Spent: func(a *answer, now int64) bool { return a.at(now) == nil },
 			Evictions: m.evictions, Octets: m.octets})
 	}
 	return answers{known: part(limit-limit/4, &m.known), unknown: part(limit/4, &m.unknown)}
 }
 
-// get returns the answer for a key that may be given in second now, nil if there is none. It looks in both parts: which of them
-// a name is in is only known from its answer.
-func (a answers) get(key []byte, now int64) *answer {
-	if found := a.known.Get(key); found != nil && found.isCurrent(now) {
-		return found
+// get returns the answer for a key that may be given in second now, nil if there is none; it is late if there was one in use until
+// its signatures came to their end, and the next had not been made by then. It looks in both parts: which of them a name is in is
+// only known from its answer.
+func (a answers) get(key []byte, now int64) (found *answer, late bool) {
+	for _, part := range [...]*memo.Table[answer]{a.known, a.unknown} {
+		last, used := part.Get(key)
+		if found = last.at(now); found != nil {
+			return found, false
+		}
+		late = late || used && now > last.span.Until && last.mark.Current()
 	}
-	if found := a.unknown.Get(key); found != nil && found.isCurrent(now) {
-		return found
-	}
-	return nil
+	return nil, late
 }
 
 // put remembers an answer under a key. Both lie next to each other in memory, since one is read after the other.
@@ -62,17 +77,40 @@ func (a answers) put(key, records []byte, found answer, now int64) {
 	part.Put(both[:len(key)], found, len(records), now)
 }
 
+// Flags in the last octet of a key: those of EDNS (RFC 3225 §3, RFC 9824 §5.1), of which the message has them in that place too.
+const (
+	keyDO = 0x80
+	keyCO = 0x40
+)
+
 // cacheKey appends what an answer depends on besides the state and the time: name, type, and whether DO and CO are set. How
 // much room the client has does not matter: entries are whole, and are used only if they fit.
 func cacheKey(key []byte, q *wire.Query) []byte {
 	var flags byte
 	if q.DO {
-		flags |= 1
+		flags |= keyDO
 	}
 	if q.CO {
-		flags |= 2
+		flags |= keyCO
 	}
 	return append(append(key, q.Name()...), byte(q.Type>>8), byte(q.Type), flags)
+}
+
+// splitKey is the reverse of cacheKey.
+func splitKey(key string) (name string, typ zone.Type, flags byte) {
+	n := len(key) - 3
+	return key[:n], zone.Type(key[n])<<8 | zone.Type(key[n+1]), key[n+2]
+}
+
+// appendQuery appends a query that has a key of this name, type and flags.
+func appendQuery(p []byte, name string, typ zone.Type, flags byte) []byte {
+	p = append(p, 0x6d, 0x78, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1) // RFC 1035 §4.1.1: one question, one additional record
+	p = append(p, name...)
+	p = binary.BigEndian.AppendUint16(p, uint16(typ))
+	p = binary.BigEndian.AppendUint16(p, classIN)
+	p = append(p, 0, 0, typeOPT) // RFC 6891 §6.1.2: root, OPT
+	p = binary.BigEndian.AppendUint16(p, wire.AdvertisedUDPSize)
+	return append(p, 0, 0, flags, 0, 0, 0) // version 0, no options
 }
 
 // forever is the span of an answer without signatures.

@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -42,6 +44,49 @@ func respond(b *testing.B, w *world) {
 			}
 		})
 	}
+}
+
+// What a query takes that is the first one in a window: with the answer made ahead, and made when it is asked for. ns/op has what
+// comes in between, too.
+func BenchmarkFirstInWindow(b *testing.B) {
+	for _, ahead := range []bool{true, false} {
+		name := map[bool]string{true: "ahead", false: "asked"}[ahead]
+		b.Run(name, func(b *testing.B) {
+			c := newClocked(b)
+			packet, out := pack(b, query()), make([]byte, 0, 4096)
+			var waited time.Duration
+			for b.Loop() {
+				for range 2 {
+					c.Respond(out, packet, server.UDP)
+				}
+				next := time.Unix(windowOf(host, c.at).Start, 0).Add(time.Hour)
+				if ahead {
+					c.pass(time.Second)
+					c.Respond(out, packet, server.UDP)
+					c.at = next.Add(-time.Minute)
+					c.pass(time.Second)
+				}
+				c.at = next
+				asked := time.Now()
+				c.Respond(out, packet, server.UDP)
+				waited += time.Since(asked)
+			}
+			b.ReportMetric(float64(waited.Nanoseconds())/float64(b.N), "ns/first")
+		})
+	}
+}
+
+// A pass over answers none of which is due.
+func BenchmarkPass(b *testing.B) {
+	const answers = 50_000
+	c := newClocked(b, func(o *server.Options) { o.CacheSize = 256 << 20 })
+	for i := range answers {
+		c.mustAsk(b, dnstest.Query{Name: fmt.Sprintf("n%d.mx.test.", i), Type: dns.TypeA}.Message())
+	}
+	for b.Loop() {
+		c.ahead[1].Pass()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/answers, "ns/answer")
 }
 
 func flood(b *testing.B, w *world) {

@@ -11,21 +11,21 @@ import (
 )
 
 // failed counts and logs why a query cannot be answered, and returns SERVFAIL. The client learns whether to come back
-// soon, and nothing else. The zone may be empty.
-func (s *Server) failed(why failure, zone string, err error) reply {
-	s.Metrics.failures[why].Inc()
-	if held, ok := s.failureLog[why].allow(s.Now()); ok {
-		attrs := []any{"reason", why.String(), "not_logged", held}
-		if zone != "" {
-			attrs = append(attrs, "zone", zone)
+// soon, and nothing else.
+func (s *Server) failed(f *fault) reply {
+	s.Metrics.failures[f.why].Inc()
+	if held, ok := s.failureLog[f.why].allow(s.Now()); ok {
+		attrs := []any{"reason", f.why.String(), "not_logged", held}
+		if f.zone != "" {
+			attrs = append(attrs, "zone", f.zone)
 		}
-		if err != nil {
-			attrs = append(attrs, "error", err)
+		if f.err != nil {
+			attrs = append(attrs, "error", f.err)
 		}
 		s.Log.Error("query answered SERVFAIL", attrs...)
 	}
 	e := ede{is: true, code: edeOther, text: "cannot answer now"}
-	if why == failNotReady {
+	if f.why == failNotReady {
 		e = ede{is: true, code: edeNotReady}
 	}
 	return reply{rcode: wire.RcodeServFail, outcome: outServFail, ede: e}
@@ -34,9 +34,8 @@ func (s *Server) failed(why failure, zone string, err error) reply {
 // panicked counts and logs a panic.
 func (s *Server) panicked(p any) {
 	s.Metrics.panics.Inc()
-	s.Metrics.failures[failPanic].Inc()
 	if held, ok := s.panicLog.allow(time.Now()); ok { // the panic may have come from Now
-		s.Log.Error("panic while answering a query", "panic", fmt.Sprint(p), "not_logged", held, slog.String("stack", string(debug.Stack())))
+		s.Log.Error("panic while making an answer", "panic", fmt.Sprint(p), "not_logged", held, slog.String("stack", string(debug.Stack())))
 	}
 }
 

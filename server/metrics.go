@@ -71,32 +71,34 @@ type Metrics struct {
 	refusedVec   *prometheus.CounterVec
 
 	cacheVec     *prometheus.CounterVec
+	aheadVec     *prometheus.CounterVec
 	evictionsVec *prometheus.CounterVec
 	octetsVec    *prometheus.GaugeVec
 
-	hits, misses   prometheus.Counter
-	known, unknown partMetrics
-	responses      [transports][outcomes]prometheus.Counter
-	failures       [failures]prometheus.Counter
-	dropped        [dropReasons]prometheus.Counter
-	socket         [socketOps]prometheus.Counter
-	refused        [limits]prometheus.Counter
-	truncated      prometheus.Counter
-	panics         prometheus.Counter
-	accepted       prometheus.Counter
-	open           prometheus.Gauge
+	hits, misses, late prometheus.Counter
+	known, unknown     partMetrics
+	responses          [transports][outcomes]prometheus.Counter
+	failures           [failures]prometheus.Counter
+	dropped            [dropReasons]prometheus.Counter
+	socket             [socketOps]prometheus.Counter
+	refused            [limits]prometheus.Counter
+	truncated          prometheus.Counter
+	panics             prometheus.Counter
+	accepted           prometheus.Counter
+	open               prometheus.Gauge
 }
 
 // partMetrics are those of one part of the answer cache.
 type partMetrics struct {
+	ahead     prometheus.Counter
 	evictions prometheus.Counter
 	octets    prometheus.Gauge
 }
 
 // tally counts for one loop, which adds it to the metrics once in a while: counters that all cores write to are slow.
 type tally struct {
-	responses    [transports][outcomes]uint64
-	hits, misses uint64
+	responses          [transports][outcomes]uint64
+	hits, misses, late uint64
 }
 
 // flush adds what was counted.
@@ -114,6 +116,7 @@ func (t *tally) flush(m *Metrics) {
 	}
 	add(m.hits, &t.hits)
 	add(m.misses, &t.misses)
+	add(m.late, &t.late)
 }
 
 // NewMetrics makes the metrics of one server; the caller registers [Metrics.Collectors].
@@ -131,7 +134,10 @@ func NewMetrics() *Metrics {
 		refusedVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_tcp_connections_refused_total",
 			Help: "TCP connections closed at once, by the limit that was reached: in total or of one client address."}, []string{"limit"}),
 		cacheVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_answer_cache_lookups_total",
-			Help: "Answers looked for in the answer cache, by result."}, []string{"result"}),
+			Help: "Answers looked for in the answer cache, by result (late: a miss, since the signatures of an answer in use had come to their end before the next were made ahead)."},
+			[]string{"result"}),
+		aheadVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_answers_made_ahead_total",
+			Help: "Answers in use that were made again before their signatures came to their end, by kind of name."}, []string{"names"}),
 		evictionsVec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mxseal_dns_answer_cache_evictions_total",
 			Help: "Answers that were current and had to make room, by kind of name (known, or unknown: it does not exist)."}, []string{"names"}),
 		octetsVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mxseal_dns_answer_cache_octets",
@@ -161,12 +167,15 @@ func (m *Metrics) resolve() {
 	for f := range failures {
 		m.failures[f] = m.failuresVec.WithLabelValues(f.String())
 	}
-	m.hits, m.misses = m.cacheVec.WithLabelValues("hit"), m.cacheVec.WithLabelValues("miss")
-	m.known = partMetrics{m.evictionsVec.WithLabelValues("known"), m.octetsVec.WithLabelValues("known")}
-	m.unknown = partMetrics{m.evictionsVec.WithLabelValues("unknown"), m.octetsVec.WithLabelValues("unknown")}
+	m.hits, m.misses, m.late = m.cacheVec.WithLabelValues("hit"), m.cacheVec.WithLabelValues("miss"), m.cacheVec.WithLabelValues("late")
+	m.known, m.unknown = m.part("known"), m.part("unknown")
 	children(m.dropped[:], m.droppedVec, "short", "response", "source_port")
 	children(m.socket[:], m.socketVec, "udp_read", "udp_write", "tcp_accept")
 	children(m.refused[:], m.refusedVec, "total", "client")
+}
+
+func (m *Metrics) part(names string) partMetrics {
+	return partMetrics{m.aheadVec.WithLabelValues(names), m.evictionsVec.WithLabelValues(names), m.octetsVec.WithLabelValues(names)}
 }
 
 // String is the label of a failure, in metrics and logs.
@@ -185,5 +194,5 @@ func children(counters []prometheus.Counter, vec *prometheus.CounterVec, values 
 // Collectors returns all metrics for registration.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.responsesVec, m.failuresVec, m.droppedVec, m.socketVec, m.refusedVec,
-		m.cacheVec, m.evictionsVec, m.octetsVec, m.truncated, m.panics, m.accepted, m.open}
+		m.cacheVec, m.aheadVec, m.evictionsVec, m.octetsVec, m.truncated, m.panics, m.accepted, m.open}
 }

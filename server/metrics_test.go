@@ -62,7 +62,7 @@ func TestMetricsAreWellNamedAndComplete(t *testing.T) {
 		}
 	}
 	// All children exist from the start, so that a rate over the first event is not lost.
-	if want := 3*10 + 6 + 3 + 3 + 2 + 4 + 2 + 2 + 2; series != want {
+	if want := 3*10 + 6 + 3 + 3 + 2 + 4 + 3 + 2 + 2 + 2; series != want {
 		t.Errorf("%d series, want %d", series, want)
 	}
 }

@@ -57,11 +57,12 @@ type responder struct {
 	count tally
 }
 
-// answer is respond behind the one recover there is: a panic costs one query, not the server.
+// answer is respond behind a recover: a panic costs one query, not the server.
 func (r *responder) answer(out, packet []byte, via Transport) (reply []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.s.panicked(p)
+			r.s.Metrics.failures[failPanic].Inc()
 			reply = wire.AppendError(out, packet, wire.RcodeServFail)
 			r.count.responses[via][outServFail]++
 		}
@@ -84,7 +85,8 @@ func (r *responder) respond(out, packet []byte, via Transport) []byte {
 	asks := verdict == wire.Accept && r.q.Class == classIN && r.q.Version == 0 && !r.q.TSIG
 	if asks {
 		r.key = cacheKey(r.key[:0], &r.q)
-		if e := r.s.answers.get(r.key, r.now.Unix()); e != nil {
+		e, late := r.s.answers.get(r.key, r.now.Unix())
+		if e != nil {
 			r.start(out, via)
 			if r.b.Restore(e.records, e.counts) {
 				r.count.hits++
@@ -92,7 +94,11 @@ func (r *responder) respond(out, packet []byte, via Transport) []byte {
 				return r.b.Finish(e.rcode, wire.AA)
 			}
 		}
-		r.count.misses++
+		if late {
+			r.count.late++
+		} else {
+			r.count.misses++
+		}
 	}
 	re := r.decide(verdict)
 	re.cacheable = re.cacheable && asks
@@ -130,7 +136,11 @@ func (r *responder) decide(verdict wire.Verdict) reply {
 	case q.Type == uint16(zone.TypeNXNAME) || q.Type == typeOPT: // RFC 9824 §3.5
 		return reply{rcode: wire.RcodeFormErr, outcome: outFormErr, ede: ede{is: true, code: edeInvalidQueryType}}
 	}
-	return r.fromState()
+	re, fault := r.fromState()
+	if fault != nil {
+		return r.s.failed(fault)
+	}
+	return re
 }
 
 // reply is what to say, before it is written down.
@@ -162,6 +172,11 @@ type section struct {
 	sigsOnly bool     // the signatures were asked for: leave out what they sign
 }
 
+// remembered is the reply as the answer cache has it, without the records.
+func (re *reply) remembered(counts wire.Counts) answer {
+	return answer{counts: counts, rcode: re.rcode, outcome: re.outcome, mark: re.mark, span: re.span}
+}
+
 func refused(code uint16) reply {
 	return reply{rcode: wire.RcodeRefused, outcome: outRefused, ede: ede{is: true, code: code}}
 }
@@ -177,7 +192,7 @@ func (r *responder) pack(out []byte, re *reply, via Transport) []byte {
 	flags := re.flags
 	if !r.addRecords(re) {
 		if via != UDP {
-			failed := r.s.failed(failTooLarge, "", nil)
+			failed := r.s.failed(&fault{why: failTooLarge})
 			return r.pack(out, &failed, via)
 		}
 		b.Truncate()
@@ -185,7 +200,7 @@ func (r *responder) pack(out []byte, re *reply, via Transport) []byte {
 		r.s.Metrics.truncated.Inc()
 	} else if re.cacheable {
 		records, counts := b.Records()
-		r.s.answers.put(r.key, records, answer{counts: counts, rcode: re.rcode, outcome: re.outcome, mark: re.mark, span: re.span}, r.now.Unix())
+		r.s.answers.put(r.key, records, re.remembered(counts), r.now.Unix())
 	}
 	r.count.responses[via][re.outcome]++
 	return b.Finish(re.rcode, flags)

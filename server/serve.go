@@ -24,6 +24,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, l := range s.tcp {
 		wg.Go(func() { s.acceptTCP(ctx, l, &wg) })
 	}
+	wg.Go(func() { s.newAhead(s.answers.known, &s.Metrics.known).run(ctx) })
+	wg.Go(func() { s.newAhead(s.answers.unknown, &s.Metrics.unknown).run(ctx) })
 	<-ctx.Done()
 	for _, u := range s.udp {
 		u.SetReadDeadline(longAgo()) // a loop that is at work still has a socket to write to

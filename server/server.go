@@ -28,7 +28,7 @@ type State interface {
 type Signer interface {
 	// Sign returns the RDATA of the RRSIG records of set, one for each algorithm of the zone, in wire form. With an
 	// error nothing may be answered.
-	// The span is when these signatures are the ones to give out; now is in it.
+	// The span is when these signatures are the ones to give out; now is in it, and may be some minutes ahead of the time.
 	Sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time.Time) (sigs []string, span rrsig.Span, err error)
 	// Denial returns the NSEC RRset of a name that is in the answer's zone, existing or not.
 	Denial(a zone.Answer) zone.RRset

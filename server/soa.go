@@ -5,20 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mxseal/mxseal/internal/wire"
 	"github.com/mxseal/mxseal/zone"
 )
 
 // soaQuery is a query for the SOA of a zone, with DO.
-func soaQuery(apex zone.Name) []byte {
-	p := []byte{0x6d, 0x78, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1} // RFC 1035 §4.1.1: one question, one additional record
-	p = append(p, apex.Wire()...)
-	p = binary.BigEndian.AppendUint16(p, uint16(zone.TypeSOA))
-	p = binary.BigEndian.AppendUint16(p, classIN)
-	p = append(p, 0, 0, typeOPT) // RFC 6891 §6.1.2: root, OPT
-	p = binary.BigEndian.AppendUint16(p, wire.AdvertisedUDPSize)
-	return append(p, 0, 0, 0x80, 0, 0, 0) // version 0, DO, no options
-}
+func soaQuery(apex zone.Name) []byte { return appendQuery(nil, apex.Wire(), zone.TypeSOA, keyDO) }
 
 var errReply = errors.New("the reply is not as it should be")
 

@@ -34,10 +34,10 @@ func (s *Server) acceptTCP(ctx context.Context, l *net.TCPListener, wg *sync.Wai
 		}
 		pause = 0
 		if reached, ok := s.conns.add(conn, clientOf(conn)); !ok {
-			conn.Close()
 			if ctx.Err() == nil {
 				s.Metrics.refused[reached].Inc()
 			}
+			conn.Close()
 			continue
 		}
 		s.Metrics.accepted.Inc()

@@ -34,7 +34,7 @@ func newMetrics() *metrics {
 			Help: "Signatures looked for in the cache, by result. Denials of names that do not exist are not in it."},
 			[]string{"result"}),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signing_errors_total",
-			Help: "RRsets that could not be signed: the answer was SERVFAIL, or the node is not ready."}),
+			Help: "RRsets that could not be signed: the answer was SERVFAIL, or will be when it is not remembered any more, or the node is not ready."}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "mxseal_signature_cache_evictions_total",
 			Help: "Signatures that were still usable and had to make room."}),
 		octets: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_signature_cache_octets",

@@ -32,7 +32,7 @@ type Options struct {
 
 // Signer signs RRsets. It is safe for concurrent use.
 type Signer struct {
-	cache   *memo.Table[remembered]
+	cache   cache
 	scratch sync.Pool // of *scratch
 	metrics *metrics
 }
@@ -46,9 +46,9 @@ type scratch struct {
 // New makes a Signer with an empty cache.
 func New(o Options) *Signer {
 	m := newMetrics()
-	cache := memo.New(memo.Options[remembered]{Limit: o.CacheSize, Evictions: m.evictions, Octets: m.octets,
-		Spent: func(r *remembered, now int64) bool { return r.usable < now }})
-	return &Signer{cache: cache, metrics: m, scratch: sync.Pool{New: func() any { return &scratch{} }}}
+	table := memo.New(memo.Options[remembered]{Limit: o.CacheSize, Evictions: m.evictions, Octets: m.octets,
+		Spent: func(r *remembered, now int64) bool { return r.until < now }})
+	return &Signer{cache: cache{table: table}, metrics: m, scratch: sync.Pool{New: func() any { return &scratch{} }}}
 }
 
 // Signed is an RRset with its signatures.
@@ -59,15 +59,6 @@ type Signed struct {
 	Sigs []string
 	Span rrsig.Span // when these signatures are the ones to give out
 }
-
-// remembered is a signature.
-type remembered struct {
-	rdata  string // of the RRSIG
-	usable int64  // last second in which it may be given out
-}
-
-// cacheKey identifies a signature: the id of the key, and the SHA-256 of the signed data, which contains the window.
-type cacheKey [16 + sha256.Size]byte
 
 // Sign returns set with one signature for each algorithm of the zone's keys, valid at now and for at least the TTL
 // and zone.SignatureReserve beyond. With an error nothing may be answered. The errors wrap those of this package or
@@ -102,20 +93,21 @@ func (s *Signer) sign(ks *keymgmt.KeySet, z *zone.Zone, set zone.RRset, now time
 	if !w.Outlives(set.TTL(), now) {
 		return Signed{}, ErrWindow
 	}
+	next := w.Start + int64(max(time.Second, z.Signature.Quantum)/time.Second)
+	span := rrsig.Span{From: w.Start, Until: min(next-1, w.UsableUntil(set.TTL()))}
 	room := s.scratch.Get().(*scratch)
 	defer s.scratch.Put(room)
 	room.data = rrsig.AppendData(room.data[:0], z.Name, set, w)
 	sigs := make([]string, len(keys))
 	for i, key := range keys {
 		rrsig.SetKey(room.data, key.Algorithm(), key.Tag())
-		sig, err := s.signature(room, key, z.Name, set, w, now)
+		sig, err := s.signature(room, key, z.Name, set, span.Until, now)
 		if err != nil {
 			return Signed{}, err
 		}
 		sigs[i] = sig
 	}
-	next := w.Start + int64(max(time.Second, z.Signature.Quantum)/time.Second)
-	return Signed{set, sigs, rrsig.Span{From: w.Start, Until: min(next-1, w.UsableUntil(set.TTL()))}}, nil
+	return Signed{set, sigs, span}, nil
 }
 
 // stocked returns one of the RRsets that are signed ahead; only the key set itself has one.
@@ -130,29 +122,35 @@ func stocked(ks *keymgmt.KeySet, set zone.RRset, now time.Time) (Signed, error) 
 	return Signed{set, sigs, span}, nil
 }
 
-// signature returns RRSIG RDATA for the signed data in room, remembered or made now.
-func (s *Signer) signature(room *scratch, key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, w rrsig.Window, now time.Time) (string, error) {
+// signature returns RRSIG RDATA for the signed data in room, remembered or made now; until is the last second in which it is the
+// one to give out.
+func (s *Signer) signature(room *scratch, key *keymgmt.SigningKey, apex zone.Name, set zone.RRset, until int64, now time.Time) (string, error) {
 	room.digest = sha256.Sum256(room.data)
+	if deniesName(set) {
+		return s.makeRRSIG(room, key, apex)
+	}
 	var ck cacheKey
 	id := key.ID()
 	copy(ck[copy(ck[:], id[:]):], room.digest[:])
-	remember := !deniesName(set)
-	if remember {
-		if r := s.cache.Get(ck[:]); r != nil && r.usable >= now.Unix() {
-			s.metrics.hits.Inc()
-			return r.rdata, nil
-		}
+	rdata, hit, err := s.cache.get(&ck, now.Unix(), func() (remembered, error) {
+		made, err := s.makeRRSIG(room, key, apex)
+		return remembered{made, until}, err
+	})
+	if hit {
+		s.metrics.hits.Inc()
+	} else {
 		s.metrics.misses.Inc()
 	}
+	return rdata, err
+}
+
+// makeRRSIG returns RRSIG RDATA for the signed data in room and its digest.
+func (s *Signer) makeRRSIG(room *scratch, key *keymgmt.SigningKey, apex zone.Name) (string, error) {
 	made, err := key.AppendSignature(append(room.rdata[:0], rrsig.Head(room.data, apex)...), room.data, &room.digest)
 	if err != nil {
 		return "", err
 	}
 	room.rdata = made
 	s.metrics.made(key.Algorithm())
-	rdata := string(made)
-	if remember {
-		s.cache.Put(string(ck[:]), remembered{rdata, w.UsableUntil(set.TTL())}, len(rdata), now.Unix())
-	}
-	return rdata, nil
+	return string(made), nil
 }

@@ -60,20 +60,32 @@ func (t *Table[V]) group(hash uint64) []atomic.Pointer[entry[V]] {
 	return t.slots[at : at+ways]
 }
 
-// Get returns the value of a key, nil if there is none. It may be spent. It must not be changed.
-func (t *Table[V]) Get(key []byte) *V {
+// Get returns the value of a key, nil if there is none, and whether it was asked for before, as far as is remembered: what is about
+// to make room has to be asked for again. It may be spent. It must not be changed.
+func (t *Table[V]) Get(key []byte) (v *V, again bool) {
 	group := t.group(maphash.Bytes(t.seed, key))
 	for i := range group {
 		e := group[i].Load()
 		if e == nil || e.key != string(key) {
 			continue
 		}
-		if !e.touched.Load() { // not to write what every core reads
+		if again = e.touched.Load(); !again { // not to write what every core reads
 			e.touched.Store(true)
 		}
-		return &e.value
+		return &e.value, again
 	}
-	return nil
+	return nil, false
+}
+
+// Scan calls f with the entries from a slot on, until f returns false, and returns the slot to go on with: 0 at the end of the
+// table. Used is whether somebody asked for the value, as Get has it. To scan is not to ask.
+func (t *Table[V]) Scan(slot int, f func(key string, v *V, used bool) bool) (next int) {
+	for ; slot < len(t.slots); slot++ {
+		if e := t.slots[slot].Load(); e != nil && !f(e.key, &e.value, e.touched.Load()) {
+			return (slot + 1) % len(t.slots)
+		}
+	}
+	return 0
 }
 
 // Put remembers a value that refers to a number of octets besides the key, in second now. One that is larger than the whole

@@ -48,7 +48,7 @@ func TestBoundIsNeverExceededAndTheTableNeverEmptied(t *testing.T) {
 			if check(t, c) == 0 {
 				t.Fatal("empty")
 			}
-			if c.Get([]byte(key)) == nil {
+			if v, _ := c.Get([]byte(key)); v == nil {
 				t.Fatalf("limit %d: the newest entry is not there", limit)
 			}
 		}
@@ -62,7 +62,9 @@ func TestWhatIsLargerThanTheTable(t *testing.T) {
 	c := table(1000)
 	c.Put("small", value{"x", 100}, 50, 0)
 	c.Put("large", value{"x", 100}, 1000, 0)
-	if c.Get([]byte("large")) != nil || c.Get([]byte("small")) == nil || check(t, c) != 1 {
+	large, _ := c.Get([]byte("large"))
+	small, _ := c.Get([]byte("small"))
+	if large != nil || small == nil || check(t, c) != 1 {
 		t.Error("it is remembered, or has pushed out another")
 	}
 }
@@ -72,7 +74,7 @@ func TestWhatIsUsedStays(t *testing.T) {
 	c := table(100_000)
 	c.Put("hot", value{"hot", 100}, 50, 0)
 	for i := range 5000 {
-		if v := c.Get([]byte("hot")); v == nil || v.text != "hot" {
+		if v, _ := c.Get([]byte("hot")); v == nil || v.text != "hot" {
 			t.Fatalf("gone after %d others", i)
 		}
 		c.Put(fmt.Sprint(i), value{"x", 100}, 50, 0)
@@ -97,7 +99,7 @@ func TestNewValueOfTheSameKey(t *testing.T) {
 	c := table(10_000)
 	c.Put("a", value{"x", 100}, 50, 0)
 	c.Put("a", value{"y", 100}, 70, 0)
-	if v := c.Get([]byte("a")); v == nil || v.text != "y" || check(t, c) != 1 || c.o.Evictions.(*figure).float64() != 0 {
+	if v, _ := c.Get([]byte("a")); v == nil || v.text != "y" || check(t, c) != 1 || c.o.Evictions.(*figure).float64() != 0 {
 		t.Errorf("%v, %v evictions", v, c.o.Evictions.(*figure).float64())
 	}
 }
@@ -110,7 +112,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range 5000 {
 				key := fmt.Sprint((i*7 + w) % 500)
-				if v := c.Get([]byte(key)); v != nil && v.text != key {
+				if v, _ := c.Get([]byte(key)); v != nil && v.text != key {
 					t.Errorf("%s: got %s", key, v.text)
 				}
 				c.Put(key, value{key, int64(i % 3)}, len(key), int64(i%3))
@@ -119,4 +121,43 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	check(t, c)
+}
+
+// Each entry is seen once in a pass, wherever it is interrupted; used are those that were asked for since they were put.
+func TestScanSeesEachEntryOnce(t *testing.T) {
+	c := table(100_000)
+	for i := range 50 {
+		c.Put(fmt.Sprint(i), value{fmt.Sprint(i), 100}, 50, 0)
+		if i%3 != 0 {
+			continue
+		}
+		for _, want := range []bool{false, true} {
+			if v, again := c.Get([]byte(fmt.Sprint(i))); v == nil || again != want {
+				t.Fatalf("%d: %v, again: %v", i, v, again)
+			}
+		}
+	}
+	c.Put("0", value{"0", 100}, 50, 0) // asked for before, but not since
+	for _, step := range []int{1, 7, 1000} {
+		seen := map[string]bool{}
+		for slot, first := 0, true; slot != 0 || first; first = false {
+			n := 0
+			slot = c.Scan(slot, func(key string, v *value, used bool) bool {
+				if seen[key] {
+					t.Errorf("%s is seen twice", key)
+				}
+				var i int
+				fmt.Sscan(key, &i)
+				if key != v.text || used != (i%3 == 0 && i != 0) {
+					t.Errorf("%s: %s, used: %v", key, v.text, used)
+				}
+				seen[key] = true
+				n++
+				return n < step
+			})
+		}
+		if len(seen) != check(t, c) {
+			t.Errorf("%d seen, of %d", len(seen), check(t, c))
+		}
+	}
 }
