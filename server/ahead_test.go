@@ -168,7 +168,7 @@ func TestAnswersMadeAheadChange(t *testing.T) {
 		}
 	})
 	change := func() {
-		c.table.Raise(uint64(c.at.Unix()), nil, []*zone.Host{{Zone: zone.MustParseName("o-v1.mx.test."), Label: "acme"}})
+		c.table.Raise(nil, []*zone.Host{{Zone: zone.MustParseName("o-v1.mx.test."), Label: "acme"}})
 	}
 	start := time.Unix(windowOf(host, now).Start, 0).Add(time.Hour)
 	c.askOf(t, signed()[:1], 2)
@@ -316,7 +316,7 @@ func TestMakingAheadAndAnsweringAtOnce(t *testing.T) {
 					dnstest.Verify(t, w.keys, q, m, clock())
 				}
 				if at := seconds.Add(20); at%700 == 0 {
-					table.Raise(uint64(at), []zone.Name{zone.MustParseName("mx.test.")}, []*zone.Host{{Zone: zone.MustParseName("o-v1.mx.test."), Label: "acme"}})
+					table.Raise([]zone.Name{zone.MustParseName("mx.test.")}, []*zone.Host{{Zone: zone.MustParseName("o-v1.mx.test."), Label: "acme"}})
 				}
 			}
 		})
