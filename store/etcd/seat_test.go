@@ -112,7 +112,8 @@ func TestANodeThatDoesNotHear(t *testing.T) {
 	}
 }
 
-// Who leads next does not believe that everybody has heard: it goes on from what the one before has written.
+// Who leads next does not believe that everybody has heard: it goes on from what the one before has written, also if everybody hears
+// before it asks for the first time.
 func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
 	c := startCluster(t, 1)
 	create(t, c)
@@ -140,9 +141,13 @@ func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
 	if _, err := b.Lead(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	watch(t, b)
+	await(t, "b has heard", fresh(b))
+	time.Sleep(time.Second) // and the leader has asked
 	if d, _ := b.Behind(); d < 2*time.Hour {
 		t.Errorf("the next leader knows of %s", d)
 	}
+	await(t, "nobody is behind any more", func() bool { d, _ := b.Behind(); return d == 0 })
 }
 
 // A node that does not hear of etcd answers for a while, and then no more until it has heard.
