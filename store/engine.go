@@ -98,6 +98,13 @@ type Cluster interface {
 	Forget(ctx context.Context, name string) error
 }
 
+// Shared is what an Engine has besides whose commits may come from elsewhere.
+type Shared interface {
+	// Newest returns the revision of a commit that is not older than the last one that was acknowledged to anybody before the call. An
+	// error wraps zone.ErrUnavailable, or is that of ctx.
+	Newest(ctx context.Context) (revision uint64, err error)
+}
+
 // Engine keeps records durably and puts all commits in one order, numbered by revisions that increase. All methods are
 // safe for concurrent use.
 type Engine interface {

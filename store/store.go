@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -195,15 +196,16 @@ func (s *Store) OpenKeys() {
 
 // Update runs plan on the newest state and commits what it returns. When it returns without error, the commit is durable
 // and State has it. If what the plan relied on has changed meanwhile, the plan is made again; in the end the error is
-// zone.ErrRetry. Errors of plan are returned as they are. Empty changes are not committed. A plan must not wait for another
-// update.
+// zone.ErrRetry. Errors of plan are returned as they are. Empty changes are not committed. Where nothing is committed, the plan has
+// nevertheless seen all that was acknowledged before, by any node: who is told that a tenant is revoked already can rely on it. A plan
+// must not wait for another update.
 func (s *Store) Update(ctx context.Context, plan func(*State) (zone.Changes, error)) (revision uint64, err error) {
 	return s.UpdateInTerm(ctx, 0, plan)
 }
 
 // UpdateInTerm is Update that commits nothing once the term of a leader is over: the error is ErrDeposed then.
 func (s *Store) UpdateInTerm(ctx context.Context, term uint64, plan func(*State) (zone.Changes, error)) (revision uint64, err error) {
-	var mine bool
+	var mine, current bool
 	defer func() {
 		if mine {
 			<-s.turn
@@ -215,10 +217,19 @@ func (s *Store) UpdateInTerm(ctx context.Context, term uint64, plan func(*State)
 		}
 		state := s.State()
 		changes, err := plan(state)
-		if err != nil {
-			return 0, err
-		}
-		if changes.IsEmpty() {
+		if err != nil || changes.IsEmpty() {
+			if !current && term == 0 { // who leads looks again soon
+				newest, unknown := s.newest(ctx)
+				if unknown != nil {
+					return 0, cmp.Or(invalid(err), unknown)
+				}
+				if current = true; state.Revision() < newest {
+					continue
+				}
+			}
+			if err != nil {
+				return 0, err
+			}
 			return state.Revision(), nil
 		}
 		revision, err := s.commit(ctx, state, changes, term)
@@ -237,6 +248,30 @@ func (s *Store) UpdateInTerm(ctx context.Context, term uint64, plan func(*State)
 		}
 	}
 	return 0, fmt.Errorf("planned %d times: %w", maxPlans, zone.ErrRetry)
+}
+
+// invalid returns the error of a plan if it does not depend on what the plan has seen.
+func invalid(err error) error {
+	if errors.Is(err, zone.ErrInvalid) {
+		return err
+	}
+	return nil
+}
+
+// newest waits until the state has all that was acknowledged, by any node, before the call, and returns a revision up to there.
+func (s *Store) newest(ctx context.Context) (uint64, error) {
+	shared, is := s.engine.(Shared)
+	if !is {
+		return 0, nil // what was acknowledged is in the state
+	}
+	revision, err := shared.Newest(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.reach(revision); err != nil {
+		return 0, fmt.Errorf("%w: %v", zone.ErrUnavailable, err)
+	}
+	return revision, nil
 }
 
 // takeTurn waits until no other update makes its plan again; who has the turn gives it back with a receive. Of the plans

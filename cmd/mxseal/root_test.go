@@ -49,6 +49,8 @@ func TestExitCodes(t *testing.T) {
 		{"serve", exitUsage, "--config"},
 		{"serve --data " + dir, exitUsage, "--dev"},
 		{"serve --dev --config " + config, exitUsage, "exclude"},
+		{"store", exitUsage, "needs a command"},
+		{"store copy --from " + config, exitUsage, "--to"},
 		{"check-config --config " + config, exitFailed, "dns.udpsize"},
 		{"check-config --config " + config, exitFailed, "log.level"},
 	} {

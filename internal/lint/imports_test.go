@@ -116,6 +116,7 @@ func dependencies() []dependency {
 		{"go.yaml.in/yaml/v3", func(s *source) bool { return s.isTest() || s.dir() == "conf" }, "the configuration is the only YAML"},
 		{"golang.org/x", anywhere, ""},
 		{"go.uber.org/goleak", func(s *source) bool { return s.isTest() }, "it is for tests"},
+		{"github.com/anishathalye/porcupine", func(s *source) bool { return s.isTest() }, "it is for tests"},
 		{"github.com/rogpeppe/go-internal", func(s *source) bool { return s.isTest() || s.within("e2e") }, "it is for tests"},
 	}
 }

@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,28 +63,92 @@ func Create(dir string, rows ...zone.Row) error {
 		if err != nil {
 			return err
 		}
-		id := make([]byte, 16)
-		if _, err := rand.Read(id); err != nil {
-			return errors.Join(err, db.Close())
-		}
-		err = first(db, hex.EncodeToString(id), rows)
-		return errors.Join(err, db.Close())
+		return errors.Join(first(db, rows), db.Close())
 	})
 }
 
+// newMeta is that of a database that has nothing yet.
+func newMeta() meta {
+	return meta{Format: format, ID: rand.Text(), Counts: map[zone.Kind]int{}}
+}
+
 // first writes the first commit.
-func first(db *bbolt.DB, id string, rows []zone.Row) error {
+func first(db *bbolt.DB, rows []zone.Row) error {
 	tx, err := store.Encode(zone.Changes{Puts: rows})
 	if err != nil {
 		return err
 	}
 	return db.Update(func(btx *bbolt.Tx) error {
-		b := batch{tx: btx, meta: meta{Format: format, ID: id, Counts: map[zone.Kind]int{}}}
+		b := batch{tx: btx, meta: newMeta()}
 		if _, err := b.apply(tx); err != nil {
 			return err
 		}
 		return b.finish()
 	})
+}
+
+// fillBatch is how many records share one transaction while a database is filled.
+const fillBatch = 10_000
+
+// Fill makes a database with all records that a function visits, as [Engine.Load] does, in a directory that has none (else
+// fs.ErrExist); it is made if need be. Records keep their revisions, and the database has the one that the function returns. It
+// appears complete or not at all.
+func Fill(ctx context.Context, dir string, load func(ctx context.Context, yield func(store.Record) error) (revision uint64, err error)) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return appear(dir, func(path string) error {
+		db, err := open(path, empty)
+		if err != nil {
+			return err
+		}
+		f := &filling{db: db, meta: newMeta()}
+		revision, err := load(ctx, f.add)
+		if err == nil {
+			f.meta.Revision = max(revision, f.meta.Revision, 1)
+			err = f.send(true)
+		}
+		return errors.Join(err, db.Close())
+	})
+}
+
+// filling is a database that is being made.
+type filling struct {
+	db      *bbolt.DB
+	meta    meta
+	records []store.Record
+}
+
+func (f *filling) add(r store.Record) error {
+	if err := (store.Tx{Writes: []store.Write{{Kind: r.Kind, ID: r.ID, Value: r.Value}}}).Check(); err != nil {
+		return err
+	}
+	if f.records = append(f.records, r); len(f.records) < fillBatch {
+		return nil
+	}
+	return f.send(false)
+}
+
+// send writes what has gathered, and at last the meta record.
+func (f *filling) send(last bool) error {
+	b := batch{meta: f.meta}
+	err := f.db.Update(func(tx *bbolt.Tx) error {
+		b.tx = tx
+		for _, r := range f.records {
+			b.meta.Revision = max(r.Revision, 1)
+			if err := b.put(store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value}); err != nil {
+				return fmt.Errorf("write %q to bucket %q: %w", r.ID, r.Kind, err)
+			}
+			f.meta.Revision = max(f.meta.Revision, b.meta.Revision)
+		}
+		b.meta.Revision = f.meta.Revision
+		if last {
+			return b.finish()
+		}
+		return nil
+	})
+	f.records = nil
+	return err
 }
 
 // appear lets make write a file under a temporary name and gives it the name of the database when it is durable.

@@ -14,10 +14,11 @@ import (
 
 // line is one of a backup: a record, or the last line, which says how many there are.
 type line struct {
-	Kind    zone.Kind       `json:"kind,omitempty"`
-	ID      string          `json:"id,omitempty"`
-	Value   json.RawMessage `json:"value,omitempty"`
-	Records *int            `json:"records,omitempty"`
+	Kind     zone.Kind       `json:"kind,omitempty"`
+	ID       string          `json:"id,omitempty"`
+	Revision uint64          `json:"revision,omitempty"` // for the order alone
+	Value    json.RawMessage `json:"value,omitempty"`
+	Records  *int            `json:"records,omitempty"`
 }
 
 // Backup implements store.Engine: a JSON object for each record, and one for their number.
@@ -26,7 +27,7 @@ func (e *Engine) Backup(w io.Writer) error {
 	lines, n := json.NewEncoder(out), 0
 	_, err := e.Load(e.ctx, func(r store.Record) error {
 		n++
-		return lines.Encode(line{Kind: r.Kind, ID: r.ID, Value: r.Value})
+		return lines.Encode(line{Kind: r.Kind, ID: r.ID, Revision: r.Revision, Value: r.Value})
 	})
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func Restore(ctx context.Context, c Config, backup io.Reader) (records int, err 
 				return fmt.Errorf("the backup is damaged after %d records", records)
 			}
 			records++
-			if err := yield(store.Record{Kind: l.Kind, ID: l.ID, Value: l.Value}); err != nil {
+			if err := yield(store.Record{Kind: l.Kind, ID: l.ID, Revision: l.Revision, Value: l.Value}); err != nil {
 				return err
 			}
 		}

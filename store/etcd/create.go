@@ -28,8 +28,8 @@ func Create(ctx context.Context, c Config, rows ...zone.Row) error {
 	})
 }
 
-// Fill is Create with all records that a function visits. The database is there when all of them are: interrupted before that,
-// it can be called again.
+// Fill is Create with all records that a function visits, which get revisions anew (see [store.InOrder]). The database is there when
+// all of them are: interrupted before that, it can be called again.
 func Fill(ctx context.Context, c Config, records func(yield func(store.Record) error) error) error {
 	client, err := dial(c)
 	if err != nil {
@@ -40,7 +40,7 @@ func Fill(ctx context.Context, c Config, records func(yield func(store.Record) e
 	if err := f.begin(); err != nil {
 		return err
 	}
-	if err := records(f.add); err != nil {
+	if err := store.InOrder(records, f.add, f.send); err != nil {
 		return err
 	}
 	if err := f.send(); err != nil {

@@ -91,6 +91,23 @@ func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revi
 	}
 }
 
+// Newest implements store.Shared: etcd answers it by a quorum.
+func (e *Engine) Newest(ctx context.Context) (uint64, error) {
+	if e.away.Load() {
+		return 0, errAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	last, err := e.client.Get(ctx, e.config.lastKey())
+	if err != nil {
+		return 0, fmt.Errorf("etcd: %w: %w", err, zone.ErrUnavailable)
+	}
+	for _, kv := range last.Kvs {
+		return uint64(kv.ModRevision), nil
+	}
+	return 0, nil
+}
+
 func (e *Engine) page(ctx context.Context, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -249,6 +250,58 @@ func loadAt(t *testing.T, e store.Engine) (all map[string]string, revision uint6
 		t.Fatal(err)
 	}
 	return all, revision
+}
+
+// Of the hosts of one owner the one that was written last is also that after a restore, whatever their ids are.
+func TestOrderOfHosts(t *testing.T) {
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	host := func(i int, apex string) {
+		t.Helper()
+		value := fmt.Appendf(nil, `{"owner":"domain:%d","zone":%q,"label":"h%d","dane":true}`, i, apex, i)
+		if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{{Kind: zone.KindHost, ID: fmt.Sprintf("h%d.%s", i, apex), Value: value}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 200 {
+		apexes := []string{"mx1.test.", "mx2.test."}
+		if i%2 == 0 {
+			slices.Reverse(apexes)
+		}
+		for _, apex := range apexes {
+			host(i, apex)
+		}
+	}
+	latest := func(e store.Engine) map[string]string { // apex by label
+		found, revision := map[string]string{}, map[string]uint64{}
+		if _, err := e.Load(t.Context(), func(r store.Record) error {
+			if label, apex, _ := strings.Cut(r.ID, "."); r.Revision > revision[label] {
+				found[label], revision[label] = apex, r.Revision
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	var backup bytes.Buffer
+	if err := e.Backup(&backup); err != nil {
+		t.Fatal(err)
+	}
+	other := config(c, t, "a")
+	other.Prefix += "-restored"
+	if _, err := etcd.Restore(t.Context(), other, &backup); err != nil {
+		t.Fatal(err)
+	}
+	restored, err := etcd.Open(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restored.Close()
+	if got, want := latest(restored), latest(e); !maps.Equal(got, want) || len(want) != 200 {
+		t.Errorf("%v, want %v", got, want)
+	}
 }
 
 func TestBackupAndRestore(t *testing.T) {
