@@ -27,7 +27,6 @@ import (
 	"github.com/mxseal/mxseal/server"
 	"github.com/mxseal/mxseal/signer"
 	"github.com/mxseal/mxseal/store"
-	"github.com/mxseal/mxseal/store/etcd"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -40,10 +39,10 @@ type node struct {
 	vault    *keymgmt.Vault
 	tsig     map[zone.Name]parent.TSIG
 	engine   store.Engine
-	cluster  *etcd.Engine // the same; nil if this node is alone
+	cluster  member // the same; nil if this node is alone
 	nodes    store.Cluster
 	silenced atomic.Bool // a node of a cluster that may have missed something
-	stale    prometheus.Gauge
+	gauges   clusterGauges
 	dns      *server.Server
 	state    atomic.Pointer[store.Store] // what the DNS service answers from; nil while loading
 	store    *store.Store                // the same, for run
@@ -58,8 +57,7 @@ type node struct {
 // build opens what can fail for reasons outside of the program: key-encryption key, database, sockets.
 func build(ctx context.Context, cfg conf.Config, log *slog.Logger) (*node, error) {
 	n := &node{cfg: cfg, log: log, registry: prometheus.NewRegistry(), leading: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mxseal_node_leading", Help: "1 while this node leads: it alone rolls the keys."}), stale: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mxseal_node_stale", Help: "1 while this node of a cluster answers SERVFAIL, because it may have missed something."})}
+		Name: "mxseal_node_leading", Help: "1 while this node leads: it alone rolls the keys."})}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -77,9 +75,10 @@ func (n *node) open(ctx context.Context) (err error) {
 	if n.tsig, err = parent.ReadTSIG(n.cfg.Keys.TSIGFile); err != nil {
 		return err
 	}
-	if n.engine, err = openEngine(ctx, n.cfg, n.log); err != nil {
+	if n.engine, err = openNode(ctx, n.cfg, n.log); err != nil {
 		return err
 	}
+	n.enlist()
 	if n.dns, err = n.newDNS(); err != nil {
 		return err
 	}

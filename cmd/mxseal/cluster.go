@@ -6,8 +6,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/mxseal/mxseal/store"
-	"github.com/mxseal/mxseal/store/etcd"
 )
 
 // How often a node looks whether it may answer, and how often while it may not.
@@ -16,19 +17,57 @@ const (
 	freshEvery = 50 * time.Millisecond
 )
 
-// join takes the seat of this node in its cluster, if it has one, before it loads what it will answer with.
-func (n *node) join(ctx context.Context) error {
-	cluster, several := n.engine.(*etcd.Engine)
+// member is the engine of a node in a cluster.
+type member interface {
+	store.Engine
+	store.Cluster
+	Join(ctx context.Context) error
+	Stale() error
+	Behind() (time.Duration, string)
+	Kept() time.Time
+	FromImage() bool
+}
+
+// clusterGauges say how a node stands in its cluster.
+type clusterGauges struct{ stale, fromImage prometheus.Gauge }
+
+func (n *node) measure() {
+	n.gauges = clusterGauges{
+		stale: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "mxseal_node_stale", Help: "1 while this node of a cluster answers SERVFAIL, because it may have missed something."}),
+		fromImage: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "mxseal_node_from_image", Help: "1 while this node, which was started without etcd, answers from its image in data_dir and takes no changes."}),
+	}
+	kept := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mxseal_node_image_timestamp_seconds", Help: "As of when this node can be started without etcd from its image in data_dir; 0 if it cannot."}, func() float64 {
+		if at := n.cluster.Kept(); !at.IsZero() {
+			return float64(at.Unix())
+		}
+		return 0
+	})
+	n.registry.MustRegister(n.gauges.stale, n.gauges.fromImage, kept)
+}
+
+// enlist finds out whether this node is one of several, and has it not answer before it has heard everything.
+func (n *node) enlist() {
+	cluster, several := n.engine.(member)
 	if !several {
 		name, _ := os.Hostname()
 		n.nodes = alone{n, store.Node{Name: name, Version: version(), Since: time.Now().UTC(), Leads: true}}
-		return nil
+		return
 	}
 	n.cluster, n.nodes = cluster, cluster
 	n.silenced.Store(true)
-	n.registry.MustRegister(n.stale)
-	n.stale.Set(1)
-	return cluster.Join(ctx)
+	n.measure()
+	n.gauges.stale.Set(1)
+}
+
+// join takes the seat of this node in its cluster, if it has one, before it loads what it will answer with.
+func (n *node) join(ctx context.Context) error {
+	if n.cluster == nil {
+		return nil
+	}
+	return n.cluster.Join(ctx)
 }
 
 // alone is the cluster of a node that has none.
@@ -52,15 +91,19 @@ func (alone) Forget(context.Context, string) error {
 func (n *node) guard(ctx context.Context) error {
 	for n.cluster != nil {
 		why, pause := n.cluster.Stale(), staleEvery
+		n.gauges.fromImage.Set(0)
+		if n.cluster.FromImage() {
+			n.gauges.fromImage.Set(1)
+		}
 		switch silenced := n.silenced.Load(); {
 		case why != nil && !silenced:
 			n.silenced.Store(true)
 			n.store.ForgetAnswers() // after that: what is made from now on is not made
-			n.stale.Set(1)
+			n.gauges.stale.Set(1)
 			n.log.Error("this node answers SERVFAIL", "error", why)
 		case why == nil && silenced:
 			n.silenced.Store(false)
-			n.stale.Set(0)
+			n.gauges.stale.Set(0)
 			n.log.Info("this node has heard everything, and answers")
 		}
 		if why != nil {
@@ -75,12 +118,18 @@ func (n *node) guard(ctx context.Context) error {
 	return nil
 }
 
-// ready returns nil if queries are answered as they should be.
-func (n *node) ready() error {
+// ready returns no error if queries are answered as they should be, and a remark if there is one.
+func (n *node) ready() (remark string, err error) {
 	if n.cluster != nil && n.silenced.Load() {
 		if err := n.cluster.Stale(); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return n.dns.Ready()
+	if err := n.dns.Ready(); err != nil {
+		return "", err
+	}
+	if n.cluster != nil && n.cluster.FromImage() {
+		remark = "started without etcd, from the image in data_dir: takes no changes"
+	}
+	return remark, nil
 }

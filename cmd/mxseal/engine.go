@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,6 +39,28 @@ func openEngine(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.E
 	}
 	c.Log = log
 	return engineOr(etcd.Open(ctx, c))
+}
+
+// openNode is openEngine for who serves: a node of a cluster whose etcd cannot be reached is started from its image, if it has one.
+func openNode(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.Engine, error) {
+	if !isEtcd(cfg) {
+		return openEngine(ctx, cfg, log)
+	}
+	c, err := etcdConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.Log, c.Dir = log, cfg.DataDir
+	engine, err := engineOr(etcd.Open(ctx, c))
+	if !errors.Is(err, etcd.ErrUnreachable) || ctx.Err() != nil {
+		return engine, err
+	}
+	booted, refused := etcd.OpenImage(c)
+	if refused != nil {
+		return nil, errors.Join(err, refused)
+	}
+	log.Warn("this node is started from its image", "current", booted.Current(), "error", err)
+	return booted, nil
 }
 
 // engineOr is no engine at all, and not a nil one, with an error.

@@ -11,18 +11,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// healthServer serves /metrics, /healthz (the process is alive) and /readyz (ready returns nil).
-func healthServer(registry *prometheus.Registry, ready func() error, log *slog.Logger) *http.Server {
+// healthServer serves /metrics, /healthz (the process is alive) and /readyz (ready returns no error).
+func healthServer(registry *prometheus.Registry, ready func() (remark string, err error), log *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	errorLog := slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorLog: errorLog, MaxRequestsInFlight: 4}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		remark, err := ready()
+		if err != nil {
 			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ready")
+		if remark != "" {
+			remark = ": " + remark
+		}
+		fmt.Fprintln(w, "ready"+remark)
 	})
 	return &http.Server{
 		Handler: mux, ErrorLog: errorLog, MaxHeaderBytes: 8 << 10,

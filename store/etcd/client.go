@@ -12,8 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // What Open and Create may refuse with.
@@ -22,6 +25,8 @@ var (
 	ErrExists  = errors.New("there is a database already; nothing was changed")
 	ErrFormat  = errors.New("the format of the database is of another version")
 	ErrTooMany = errors.New("too much for one commit")
+	// ErrUnreachable means that nothing was heard of the cluster, or only that it has no majority.
+	ErrUnreachable = errors.New("it cannot be reached")
 )
 
 // Config says where the cluster is.
@@ -36,8 +41,10 @@ type Config struct {
 	Version   string // of this program
 	// StaleAfter is for how long this node may answer without hearing of etcd; whole seconds. It is for [Engine.Join].
 	StaleAfter time.Duration
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Dir is where the image of this node is kept, from which [OpenImage] can start it; empty: none is. It is for [Engine.Join].
+	Dir string
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Bounds on time. callTime is longer than an election in etcd takes, so that a commit survives one.
@@ -60,9 +67,22 @@ func dial(c Config) (*clientv3.Client, error) {
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
+		return nil, c.unreached(err)
 	}
 	return client, nil
+}
+
+// unreached wraps the error of a first call, with ErrUnreachable if that is what it says.
+func (c Config) unreached(err error) error {
+	var known rpctypes.EtcdError
+	code := status.Code(err)
+	if errors.As(err, &known) {
+		code = known.Code()
+	}
+	if code == codes.Unavailable || code == codes.DeadlineExceeded || errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
 }
 
 func tlsConfig(c Config) (*tls.Config, error) {
@@ -131,7 +151,7 @@ func checkMeta(ctx context.Context, client *clientv3.Client, c Config) error {
 	found, err := client.Get(ctx, c.metaKey())
 	switch {
 	case err != nil:
-		return fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
+		return c.unreached(err)
 	case len(found.Kvs) == 0:
 		return fmt.Errorf("etcd has nothing under %s: %w", c.Prefix, ErrNoData)
 	}

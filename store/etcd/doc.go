@@ -16,4 +16,8 @@
 // A node that is cut off goes on answering with what it has. Keys can nevertheless be rolled: every node has a seat, which is a key
 // on a lease that it renews, and says there up to which revision it has everything. The leader takes no further step with the keys
 // until all seats say so; and who could not renew its seat for Config.StaleAfter, after which the seat is gone, answers no more.
+//
+// A node that was killed has its seat still, and the leader relies on what it said there. So it can be started again without etcd, for as
+// long as it might have gone on, but not with less than it said. It has an image: all records, followed by every commit since, which is
+// durable before the seat says it; and another file, which says when the node was current, and is gone before the seat is given back.
 package etcd

@@ -31,6 +31,7 @@ type Engine struct {
 	rewind atomic.Pointer[context.CancelCauseFunc] // ends the present watch
 	seat   seat
 	heard  heard
+	keeper keeper
 }
 
 // Open opens the database in a cluster that can be reached. The errors wrap those of this package.
@@ -47,6 +48,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e := &Engine{config: c, client: client, queue: store.NewQueue(maxWaiting)}
 	e.seat.e, e.seat.advanced = e, make(chan struct{}, 1)
+	e.keeper.init(e)
 	e.ctx, e.close = context.WithCancel(context.Background())
 	w := &writer{e: e}
 	go w.run()
@@ -56,8 +58,25 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 // pageSize is how many records a load asks for at a time, at most: fewer if they do not fit into a message.
 const pageSize = 2000
 
-// Load implements store.Engine.
+// Load implements store.Engine. What it visits is the image of this node, too.
 func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
+	w := e.keeper.begin()
+	if w == nil {
+		return e.load(ctx, yield)
+	}
+	revision, err = e.load(ctx, func(r store.Record) error {
+		w.record(r)
+		return yield(r)
+	})
+	if err != nil {
+		_ = w.discard()
+		return 0, err
+	}
+	e.keeper.adopt(w, revision)
+	return revision, nil
+}
+
+func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
 	from, end := e.config.records(), clientv3.GetPrefixRangeEnd(e.config.records())
 	for size := int64(pageSize); ; {
 		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(size)}
@@ -187,6 +206,7 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 			return nil, err
 		}
 		for _, c := range commits {
+			e.keeper.add(c)
 			if err := apply(c); err != nil {
 				return nil, err
 			}
@@ -254,6 +274,9 @@ func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err erro
 func (e *Engine) Close() error {
 	e.close()
 	<-e.queue.Ended()
-	e.tasks.Wait() // they give leases back
+	e.tasks.Wait() // they give leases back, and finish the image
 	return e.client.Close()
 }
+
+// FromImage is [Booted.FromImage]: what this one has is from etcd.
+func (*Engine) FromImage() bool { return false }

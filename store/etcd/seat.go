@@ -21,8 +21,8 @@ type seat struct {
 	e        *Engine
 	claim    claim // as it was written last
 	lease    clientv3.LeaseID
-	key      int64 // revision of the key as it was written last
-	advanced chan struct{}
+	key      int64         // revision of the key as it was written last
+	advanced chan struct{} // there may be something to tell
 
 	progress progress                  // of what this node has
 	applied  atomic.Uint64             // has everything up to here
@@ -63,6 +63,11 @@ func (e *Engine) Join(ctx context.Context) error {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	e.tasks.Go(s.attend)
+	if e.config.Dir != "" {
+		e.keeper.clean() // before there is anything that is not complete
+		e.keeper.seated.Store(true)
+		e.tasks.Go(e.keeper.attend)
+	}
 	return nil
 }
 
@@ -84,16 +89,50 @@ func (e *Engine) Stale() error {
 // advance notes what this node has.
 func (s *seat) advance(revision uint64) {
 	s.applied.Store(revision)
+	if s.e.keeper.kept.Load() < revision {
+		s.e.keeper.wake()
+		return
+	}
+	s.wake()
+}
+
+// wake has the others told what this node has.
+func (s *seat) wake() {
 	select {
 	case s.advanced <- struct{}{}:
 	default: // it is about to look anyway
 	}
 }
 
+// has is what the others may be told that this node has: that it would have, too, if it were started from its image now.
+func (s *seat) has() uint64 { return min(s.applied.Load(), s.e.keeper.kept.Load()) }
+
+// leave gives the seat back if etcd can be reached. If not, the others count on this node all the same, and it may come back from its image.
+func (s *seat) leave() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.e.ctx), time.Second)
+	defer cancel()
+	if s.e.config.Dir != "" {
+		if _, err := s.e.client.Get(ctx, s.e.config.metaKey()); err != nil {
+			s.e.config.Log.Warn("etcd cannot be reached: this node keeps its seat, and may be started from its image", "error", err)
+			return
+		}
+	}
+	if err := s.e.keeper.withdraw(); err != nil {
+		s.e.config.Log.Error("this node keeps its seat: it could be started from its image", "error", err)
+		return
+	}
+	s.e.revoke(s.e.ctx, s.lease)
+}
+
 // attend keeps the seat.
 func (s *seat) attend() {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
+	defer func() {
+		if s.lost.Load() {
+			_ = s.e.keeper.withdraw()
+		}
+	}()
 	for !s.lost.Load() {
 		select {
 		case <-tick.C:
@@ -105,7 +144,7 @@ func (s *seat) attend() {
 			case <-s.e.ctx.Done():
 			}
 		case <-s.e.ctx.Done():
-			s.e.revoke(s.e.ctx, s.lease)
+			s.leave()
 			return
 		}
 	}
@@ -147,7 +186,7 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 		return err
 	}
 	claim := s.claim
-	claim.Revision = s.applied.Load()
+	claim.Revision = s.has()
 	key := s.e.config.nodeKey()
 	var ifs []clientv3.Cmp
 	if !replace {
@@ -197,7 +236,7 @@ func (s *seat) recognise(response *clientv3.TxnResponse) error {
 // commit.
 func (s *seat) tell(ctx context.Context) (last uint64, err error) {
 	claim, key := s.claim, s.e.config.nodeKey()
-	claim.Revision = s.applied.Load()
+	claim.Revision = s.has()
 	then := []clientv3.Op{clientv3.OpGet(s.e.config.lastKey())}
 	if claim != s.claim {
 		then = append(then, s.put(claim, s.lease))
