@@ -239,9 +239,7 @@ func (m *Manager) apply(ctx context.Context, apex zone.Name, make func(p *plan) 
 		}
 		return m.changes(p, step)
 	})
-	if err == nil {
-		delete(m.unused, apex)
-	}
+	m.forgetUsed(apex)
 	m.Wake()
 	return err
 }
