@@ -45,6 +45,7 @@ type world struct {
 	cutDS     []string  // what it has of a hosted parent
 	parent    parent
 	offline   []*KeyRecord // what the custodian has
+	responses []*Response  // of the last ceremonies
 	resolvers *dnstest.Population
 
 	begun, ended map[string]int // rollovers
