@@ -154,7 +154,7 @@ func (p planner) on(in Input, now time.Time) *plan {
 // The order matters for speed, not for safety: every change has passed check.
 func (p *plan) next() *Step {
 	if p.in.Chain == nil {
-		return &Step{Kind: StepAdopt, Why: "the keys of the zone get a chain of trust", Chain: newChain(p.in.Zone, p.in.Keys, p.now), Resign: true}
+		return &Step{Kind: StepAdopt, Why: "the keys of the zone get a chain of trust", Chain: newChain(p.in.Zone, p.in.Keys, false, p.now), Resign: true}
 	}
 	for _, move := range []func() *Step{
 		p.seeDS, p.start, p.signMore, p.publish, p.askDS, p.sign, p.retire, p.purge, p.restock,
