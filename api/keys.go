@@ -110,7 +110,7 @@ func (a *API) keyRoutes() {
 		need: keymgmt.ScopeRead}, a.getKeyStatus)
 	handle(a, endpoint{method: http.MethodPost, path: keys + "/roll", id: "roll-key", summary: "Begin a rollover",
 		need: keymgmt.ScopeAdmin}, a.rollKey)
-	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/confirm-ds", id: "confirm-ds", summary: "Say that all servers of the parent have the DS of a key, named by its id or key tag",
+	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/confirm-ds", id: "confirm-ds", summary: "Say that all servers of the parent have the DS of a key, named by its id or key tag; or, of the key none, that they have no DS",
 		need: keymgmt.ScopeAdmin}, a.confirmDS)
 	handle(a, endpoint{method: http.MethodPost, path: keys + "/{key}/restore", id: "restore-key", summary: "Take a key out of the trash and roll to it; it is named by its id or key tag",
 		need: keymgmt.ScopeAdmin}, a.restoreKey)

@@ -1,6 +1,7 @@
 package keymgmt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -398,19 +399,63 @@ func (p *plan) accept(s *Signed) error {
 	if err != nil {
 		return err
 	}
-	if !slices.IsSortedFunc(s.Periods, func(a, b Period) int { return int(a.Start - b.Start) }) {
+	if !slices.IsSortedFunc(s.Periods, inOrder) {
 		return errors.New("the periods are not in order")
 	}
 	stock := Stock{TTL: s.TTL, Periods: s.Periods}
 	return stock.verify(p.in.Zone.Name, sets, []*KeyRecord{k})
 }
 
-// take adds what was signed, in place of what was signed before of the same set.
+// take adds what was signed to what the key has signed before of the same set: an earlier ceremony may have been for longer, and
+// where two keys sign, what both have signed is good until the other one has signed the new windows too. Otherwise what the new
+// windows cover is dropped, so that ceremonies that are held often do not fill the chain.
 func (c *Chain) take(s Signed) {
-	c.Signed = slices.DeleteFunc(c.Signed, func(o Signed) bool {
-		return o.Key == s.Key && o.TTL == s.TTL && slices.Equal(o.Keys, s.Keys) && slices.Equal(o.DS, s.DS)
+	var others []*Signed // of the same set, by other keys
+	at := len(c.Signed)
+	for i := range c.Signed {
+		switch o := &c.Signed[i]; {
+		case !o.sameSet(&s):
+		case o.Key == s.Key:
+			at = i
+		default:
+			others = append(others, o)
+		}
+	}
+	if at == len(c.Signed) {
+		c.Signed = append(c.Signed, s)
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(c.Signed[at].Periods), func(p Period) bool {
+		instead := slices.DeleteFunc(slices.Clone(s.Periods), func(n Period) bool {
+			return slices.ContainsFunc(others, func(o *Signed) bool { return o.in(p.window()) != nil && o.in(n.window()) == nil })
+		})
+		return s.in(p.window()) != nil || covered(p, instead, s.TTL)
 	})
-	c.Signed = append(c.Signed, s)
+	s.Periods = append(kept, s.Periods...)
+	slices.SortFunc(s.Periods, inOrder)
+	c.Signed[at] = s
+}
+
+// sameSet reports whether the same was signed, by whatever key.
+func (s *Signed) sameSet(o *Signed) bool {
+	return s.TTL == o.TTL && slices.Equal(s.Keys, o.Keys) && slices.Equal(s.DS, o.DS)
+}
+
+// inOrder sorts periods by when they begin; of those that begin together the one that lasts longest is last.
+func inOrder(a, b Period) int {
+	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Expiration, b.Expiration), cmp.Compare(a.Inception, b.Inception))
+}
+
+// covered reports whether there is one of others, which are in order, at every moment at which a period can be used.
+func covered(p Period, others []Period, ttl uint32) bool {
+	until := p.Start
+	for _, o := range others {
+		if o.Start > until {
+			break
+		}
+		until = max(until, o.window().UsableUntil(ttl))
+	}
+	return until > p.Start && until >= p.window().UsableUntil(ttl)
 }
 
 // current leaves out the periods that are over.

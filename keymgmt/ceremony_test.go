@@ -179,6 +179,142 @@ func TestSignaturesFromACeremonyHaveNoGaps(t *testing.T) {
 	}
 }
 
+// offlineBench is a zone whose KSK has moved out of the server, and is with safe; key sets are signed for a time.
+func offlineBench(t *testing.T, signed time.Duration) (b *bench, safe *Vault, k *KeyRecord) {
+	b, safe = newBench(t, offlinePolicy), testVault(t, 9)
+	b.confirmWanted()
+	k = offlineKey(t, safe, b.store.zones[b.apex])
+	if err := b.bring(k, PlaceOffline); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	b.ceremony(safe, signed, k)
+	for range 10 {
+		b.tick(24 * time.Hour)
+		b.confirmWanted()
+	}
+	return b, safe, k
+}
+
+// ceremony has keys sign what is foreseen, and takes it in.
+func (b *bench) ceremony(safe *Vault, ahead time.Duration, keys ...*KeyRecord) {
+	b.t.Helper()
+	if err := b.manager.ImportResponse(b.t.Context(), b.apex, b.hold(safe, ahead, keys...)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// signedUntil is how long an offline key has signed what is served.
+func (b *bench) signedUntil(id string) time.Time {
+	s := b.store.chains[b.apex].signedBy(id)
+	return (&Stock{TTL: s.TTL, Periods: s.Periods}).End()
+}
+
+func TestACeremonyKeepsWhatWasSignedForLonger(t *testing.T) {
+	b, safe, k := offlineBench(t, 200*24*time.Hour)
+	id := b.key("ksk").ID
+	before := b.signedUntil(id)
+	b.ceremony(safe, 24*time.Hour, k)
+	if after := b.signedUntil(id); after.Before(before) {
+		t.Errorf("what is served was signed until %s, after another ceremony until %s", before, after)
+	}
+}
+
+// While two KSKs sign, the one that signs the next request first does not leave the zone without signatures of both.
+func TestCeremoniesOfTwoKeysNeedNotBeHeldTogether(t *testing.T) {
+	b, safe, k := offlineBench(t, 200*24*time.Hour)
+	otherSafe := testVault(t, 10)
+	other := offlineKey(t, otherSafe, b.store.zones[b.apex])
+	if err := errors.Join(b.bring(other, PlaceOffline), b.roll(KSK, false)); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	r, err := b.manager.ExportRequest(t.Context(), b.apex, 200*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(safe *Vault, k *KeyRecord) {
+		t.Helper()
+		signed, err := safe.Sign(r, []*KeyRecord{k})
+		if err == nil {
+			err = b.manager.ImportResponse(t.Context(), b.apex, signed)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sign(safe, k)
+	sign(otherSafe, other)
+	for range 3 { // nobody confirms the DS: both stay in the DNSKEY RRset
+		b.tick(24 * time.Hour)
+	}
+	b.tick(12 * time.Hour)
+	if r, err = b.manager.ExportRequest(t.Context(), b.apex, 300*24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	both := func() (until time.Time) {
+		in, _ := b.manager.input(b.store, b.apex, Sighting{})
+		for _, w := range signableWindows(in, in.Chain, b.at) {
+			until = later(until, time.Unix(w.UsableUntil(in.Chain.Stock.TTL), 0))
+		}
+		return until
+	}
+	before := both()
+	sign(safe, k)
+	if after := both(); after.Before(before) || len(last(b.store.chains[b.apex].Keys).Keys) < 3 {
+		t.Fatalf("both have signed until %s, after a ceremony of one of them until %s", before, after)
+	}
+	for b.at.Add(time.Hour).Before(before) {
+		if b.tick(time.Hour); b.store.chains[b.apex].Stock.at(b.at) == nil {
+			t.Fatalf("%s: no signatures of both are left", b.at)
+		}
+	}
+	sign(otherSafe, other)
+	for range 2 {
+		if b.tick(24 * time.Hour); b.store.chains[b.apex].Stock.at(b.at) == nil {
+			t.Fatalf("%s: no signatures of both are left although both have signed", b.at)
+		}
+	}
+}
+
+// Ceremonies that are held every day leave no more behind than is of use; nor do responses that are taken in again.
+func TestCeremoniesDoNotFillTheChain(t *testing.T) {
+	b, safe, k := offlineBench(t, 60*24*time.Hour)
+	most := func() (n int) {
+		for _, s := range b.store.chains[b.apex].Signed {
+			if !slices.IsSortedFunc(s.Periods, inOrder) {
+				t.Fatal("periods are not in order")
+			}
+			n = max(n, len(s.Periods))
+		}
+		return n
+	}
+	before := most()
+	var old *Response
+	for day := range 30 {
+		b.tick(24 * time.Hour)
+		r := b.hold(safe, 60*24*time.Hour, k)
+		if day == 20 {
+			old = r
+		}
+		if err := b.manager.ImportResponse(t.Context(), b.apex, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := most(); after > 2*before {
+		t.Errorf("%d periods of one key set, %d before", after, before)
+	}
+	end := b.signedUntil(b.key("ksk").ID)
+	for range 2 {
+		if err := b.manager.ImportResponse(t.Context(), b.apex, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := most(); after > 3*before || b.signedUntil(b.key("ksk").ID).Before(end) {
+		t.Errorf("%d periods after an old response was taken in again; signed until %s, before until %s", after, b.signedUntil(b.key("ksk").ID), end)
+	}
+}
+
 // What was not signed waits, and the zone goes on with what it has; an emergency asks for a ceremony.
 func TestAnEmergencyWithAnOfflineKSKWaitsForACeremony(t *testing.T) {
 	b := newBench(t, offlinePolicy)

@@ -9,19 +9,29 @@ import (
 	"github.com/mxseal/mxseal/zone"
 )
 
-// newChain publishes the keys of a zone that nobody has asked for yet. They are those of newKeys, or more of the same if
-// the zone was signed before there were chains, or by somebody else.
-func newChain(z *zone.Zone, records []*KeyRecord, now time.Time) *Chain {
+// newChain publishes the keys of a zone that nobody has asked for yet. They are those of newKeys, or, if they are not fresh, maybe
+// more of the same: the zone was signed before there were chains, or by somebody else.
+func newChain(z *zone.Zone, records []*KeyRecord, fresh bool, now time.Time) *Chain {
 	now = now.UTC()
 	c := &Chain{Zone: z.Name, ZoneID: z.ID, Goal: Goal{KSKFrom: now, ZSKFrom: now, NoDS: z.Parent.WithdrawDS}}
 	c.Stock.TTL = z.TTL.DNSKEY
 	for _, k := range records {
 		c.Goal.take(k)
 	}
-	c.Keys = replace(nil, c.Goal.keys(finder(records)), now, now)
+	find := finder(records)
+	c.Keys = replace(nil, c.Goal.keys(find), now, now)
 	c.Signers = replace(nil, c.Goal.signers(), now, now)
+	if c.Goal.NoDS && !fresh { // it may have any, and nobody has seen that it has none
+		for _, k := range records {
+			if k.Role.signsKeys() && !k.isForeign() {
+				c.DS = append(c.DS, Version{Keys: []string{k.ID}, Since: now})
+			}
+		}
+		c.DS = append(c.DS, Version{Keys: []string{}, Since: now})
+		return c
+	}
 	c.DS = []Version{{Since: now, Seen: now}} // the parent has none, as far as anybody knows
-	if ds := c.Goal.ds(finder(records)); len(ds) > 0 {
+	if ds := c.Goal.ds(find); len(ds) > 0 {
 		c.DS = append(c.DS, Version{Keys: ds, Since: now})
 	}
 	return c

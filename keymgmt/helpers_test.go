@@ -57,7 +57,7 @@ func generate(t *testing.T, v *Vault, z *zone.Zone) []*KeyRecord {
 // chainOf publishes keys as those of a new zone.
 func chainOf(t *testing.T, v *Vault, z *zone.Zone, records []*KeyRecord) *Chain {
 	t.Helper()
-	c := newChain(z, records, now)
+	c := newChain(z, records, true, now)
 	var err error
 	if c.Stock, err = v.SignAhead(z, c, records, now); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -175,21 +176,32 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 	seen := m.parents[z.Name]
 	sighting := seen.take(m.o.Store.View().Keys(z.Name))
 	var p *plan
+	var failed failures
+	var failure error
 	for range maxSteps {
 		var step *Step
 		var err error
-		if step, p, err = m.advance(ctx, z.Name, sighting); err != nil {
-			m.fail(ctx, z.Name, err)
-			return min(pause, retryAfter)
+		step, p, err = m.advance(ctx, z.Name, sighting, failed)
+		if err != nil {
+			failure = also(failure, err)
 		}
-		if step == nil {
+		if step == nil || err != nil && ctx.Err() != nil {
 			break
+		}
+		if err != nil { // what can do without it goes on; above all, the key sets have to be signed again
+			failed = failed.with(step)
+			continue
 		}
 		m.o.Log.Info("keys", "zone", z.Name, "step", step.Kind, "why", step.Why)
 		m.destroy(step, p)
 		m.o.Metrics.steps.Inc()
 	}
-	delete(m.failing, z.Name)
+	if failure != nil {
+		m.fail(ctx, z.Name, failure)
+		pause = retryAfter
+	} else {
+		delete(m.failing, z.Name)
+	}
 	m.o.Metrics.report(z.Name, p)
 	if p != nil && !p.wake.IsZero() {
 		pause = min(pause, p.wake.Sub(now))
@@ -198,6 +210,17 @@ func (m *Manager) tickZone(ctx context.Context, z *zone.Zone, now time.Time) tim
 		pause = min(pause, seen.next(z, p.in.Chain).Sub(now))
 	}
 	return pause
+}
+
+// also adds an error to those of before, unless it says the same.
+func also(before, err error) error {
+	switch {
+	case before == nil:
+		return err
+	case strings.Contains(before.Error(), err.Error()):
+		return before
+	}
+	return fmt.Errorf("%w; %w", before, err)
 }
 
 // destroy removes keys from the token that have left the trash. Should it fail, they stay there, and are known to nobody.
@@ -268,7 +291,7 @@ func (m *Manager) fail(ctx context.Context, apex zone.Name, err error) {
 
 // advance makes the next step of a zone if one is due. Nothing is done while the clock is not to be trusted but what
 // needs no clock to be safe: to sign the key sets again.
-func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting) (step *Step, p *plan, err error) {
+func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting, failed failures) (step *Step, p *plan, err error) {
 	err = m.o.Store.Update(ctx, func(v View) (zone.Changes, error) {
 		step, p = nil, nil
 		in, ok := m.input(v, apex, sighting)
@@ -282,21 +305,21 @@ func (m *Manager) advance(ctx context.Context, apex zone.Name, sighting Sighting
 		}
 		p = m.planner.on(in, now)
 		p.doubt = errors.Is(m.holding, errUnsynchronised)
+		p.failed = failed
 		step = p.next()
 		if step == nil {
 			return zone.Changes{}, nil
 		}
 		if m.holding != nil && step.Kind != StepAdopt {
-			if step = p.resign(); step == nil {
+			if step = p.resign(); step == nil || slices.Contains(failed.kinds, step.Kind) {
+				step = nil
 				return zone.Changes{}, nil
 			}
 			step.Besides = p.doubt
 		}
 		return m.changes(p, step)
 	})
-	if err == nil {
-		delete(m.unused, apex)
-	}
+	m.forgetUsed(apex)
 	return step, p, err
 }
 
@@ -307,6 +330,14 @@ func (m *Manager) now() (time.Time, error) {
 		return time.Time{}, errClockSet
 	}
 	return r.Wall, nil
+}
+
+// forgetUsed forgets the keys in the token that have been written after all.
+func (m *Manager) forgetUsed(apex zone.Name) {
+	if left := m.unused[apex]; len(left) > 0 {
+		written := finder(m.o.Store.View().Keys(apex))
+		m.unused[apex] = slices.DeleteFunc(left, func(k *KeyRecord) bool { return written(k.ID) != nil })
+	}
 }
 
 // input collects what a plan depends on; false if the zone is gone or going.

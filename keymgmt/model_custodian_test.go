@@ -25,6 +25,9 @@ func (w *world) custodian() {
 	if hasOffline(p.in) && (soon || p.ceremony && w.chance(2)) {
 		w.ceremony()
 	}
+	if len(w.responses) > 0 && w.chance(10) {
+		w.importAgain(w.responses[w.random.IntN(len(w.responses))])
+	}
 }
 
 func hasOffline(in Input) bool {
@@ -67,5 +70,18 @@ func (w *world) ceremony() {
 	w.must(err)
 	w.must(w.manager.ImportResponse(context.Background(), w.apex, signed))
 	w.note("a ceremony: %d key sets", len(r.Sets))
+	w.responses = append(w.responses, signed)
+	if len(w.responses) > 4 {
+		w.responses = w.responses[1:]
+	}
+	w.tick()
+}
+
+// importAgain takes in a response of before, if all of its keys are still there.
+func (w *world) importAgain(r *Response) {
+	w.note("an old response is taken in again")
+	if err := w.manager.ImportResponse(context.Background(), w.apex, r); err != nil && !errors.Is(err, zone.ErrInvalid) {
+		w.must(err)
+	}
 	w.tick()
 }

@@ -120,7 +120,11 @@ func (p *parent) confirm() {
 	if !p.everywhere(wanted) {
 		return
 	}
-	for _, id := range last(c.DS).Keys {
+	keys := last(c.DS).Keys
+	if len(keys) == 0 {
+		keys = []string{NoKey}
+	}
+	for _, id := range keys {
 		err := w.manager.ConfirmDS(context.Background(), w.apex, id)
 		if err != nil && !errors.Is(err, zone.ErrUnavailable) {
 			w.must(err)

@@ -46,6 +46,7 @@ type world struct {
 	worst     time.Duration // for how long a node was behind that hears again
 	parent    parent
 	offline   []*KeyRecord // what the custodian has
+	responses []*Response  // of the last ceremonies
 	resolvers *dnstest.Population
 
 	begun, ended map[string]int // rollovers

@@ -128,6 +128,23 @@ type plan struct {
 	wanted    string    // what that is
 	ceremony  bool      // an offline key has to sign first
 	doubt     bool      // the clock may be wrong
+	failed    failures
+}
+
+// failures is what could not be carried out: the planner looks for what else there is to do.
+type failures struct {
+	kinds []StepKind
+	slots []Slot // of keys that could not be made
+}
+
+// with adds a step that has failed. One that makes keys is planned without them first.
+func (f failures) with(s *Step) failures {
+	if fresh := slices.DeleteFunc(slices.Clone(s.Make), func(slot Slot) bool { return slices.Contains(f.slots, slot) }); len(fresh) > 0 {
+		f.slots = append(f.slots, fresh...)
+	} else {
+		f.kinds = append(f.kinds, s.Kind)
+	}
+	return f
 }
 
 func (p planner) on(in Input, now time.Time) *plan {
@@ -141,12 +158,12 @@ func (p planner) on(in Input, now time.Time) *plan {
 // The order matters for speed, not for safety: every change has passed check.
 func (p *plan) next() *Step {
 	if p.in.Chain == nil {
-		return &Step{Kind: StepAdopt, Why: "the keys of the zone get a chain of trust", Chain: newChain(p.in.Zone, p.in.Keys, p.now), Resign: true}
+		return &Step{Kind: StepAdopt, Why: "the keys of the zone get a chain of trust", Chain: newChain(p.in.Zone, p.in.Keys, false, p.now), Resign: true}
 	}
 	for _, move := range []func() *Step{
 		p.seeDS, p.start, p.signMore, p.publish, p.askDS, p.sign, p.retire, p.purge, p.restock,
 	} {
-		if s := move(); s != nil {
+		if s := move(); s != nil && !slices.Contains(p.failed.kinds, s.Kind) {
 			return s
 		}
 	}

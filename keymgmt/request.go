@@ -117,19 +117,28 @@ func (p *plan) earliest() string {
 	return ""
 }
 
+// NoKey is what ConfirmDS takes in place of a key when the parent is to have no DS.
+const NoKey = "none"
+
 // ConfirmDS notes what an operator says: that all servers of the parent have the DS of a key, and none that is not wanted. When
-// it is said of every key of the DS RRset that is wanted, the rollover goes on. Where the zone's policy names the servers
-// they are asked, and have to say so too.
+// it is said of every key of the DS RRset that is wanted, or that there is none if none is, the rollover goes on. Where the
+// zone's policy names the servers they are asked, and have to say so too.
 func (m *Manager) ConfirmDS(ctx context.Context, apex zone.Name, key string) error {
 	if err := m.checkConfirmation(ctx, apex); err != nil {
 		return err
 	}
 	return m.request(ctx, apex, func(p *plan) (*Step, error) {
+		wanted := last(p.in.Chain.DS)
+		if key == NoKey {
+			if err := p.noDSConfirmable(wanted); err != nil {
+				return nil, err
+			}
+			return p.confirm(wanted), nil
+		}
 		k, err := p.named(key)
 		if err != nil {
 			return nil, err
 		}
-		wanted := last(p.in.Chain.DS)
 		if err := p.confirmable(k, wanted); err != nil {
 			return nil, err
 		}
@@ -147,16 +156,31 @@ func (p *plan) named(key string) (*KeyRecord, error) {
 	return nil, refuse(zone.ErrNotFound, "key", "the zone has no key %s", key)
 }
 
-// confirm notes one key; when all are, the DS RRset is seen.
-func (p *plan) confirm(wanted Version, id string) *Step {
-	confirmed := ordered(append(slices.Clone(wanted.Confirmed), id))
+// confirm notes keys; when all are, the DS RRset is seen.
+func (p *plan) confirm(wanted Version, ids ...string) *Step {
+	confirmed := ordered(append(slices.Clone(wanted.Confirmed), ids...))
 	if wanted.same(confirmed) {
 		p.in.Parents = Sighting{Sets: [][]string{wanted.Keys}, Agreed: true}
 		return p.seeDS()
 	}
 	c := p.in.Chain.clone()
 	c.DS[len(c.DS)-1].Confirmed = confirmed
-	return &Step{Kind: StepSeeDS, Why: "an operator says that the parent has the DS of " + p.names([]string{id}), Chain: c}
+	return &Step{Kind: StepSeeDS, Why: "an operator says that the parent has the DS of " + p.names(ids), Chain: c}
+}
+
+func (p *plan) errHosted() error {
+	if p.in.Parent == nil {
+		return nil
+	}
+	return refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
+}
+
+// noDSConfirmable checks that the parent was asked to have no DS.
+func (p *plan) noDSConfirmable(wanted Version) error {
+	if len(wanted.Keys) > 0 {
+		return refuse(zone.ErrConflict, "key", "must be one: the parent is to have the DS of %s%s", p.names(wanted.Keys), p.earliest())
+	}
+	return p.errHosted()
 }
 
 // confirmable checks that a key's DS is what the parent was asked for.
@@ -165,7 +189,7 @@ func (p *plan) confirmable(k *KeyRecord, wanted Version) error {
 	case !k.Role.signsKeys():
 		return refuse(zone.ErrInvalid, "key", "a %s has no DS", k.Role)
 	case p.in.Parent != nil:
-		return refuse(zone.ErrConflict, "key", "the parent is a zone of this server, which sees to the DS itself")
+		return p.errHosted()
 	case !k.Retired.IsZero():
 		return refuse(zone.ErrConflict, "key", "is retired: the parent is not to have its DS")
 	case !wanted.has(k.ID):
@@ -249,9 +273,7 @@ func (m *Manager) applyLocked(ctx context.Context, apex zone.Name, make func(p *
 		}
 		return m.changes(p, step)
 	})
-	if err == nil {
-		delete(m.unused, apex)
-	}
+	m.forgetUsed(apex)
 	m.Wake()
 	return err
 }

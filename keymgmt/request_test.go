@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,13 +176,8 @@ func TestWhatIsToBeDoneAtTheParent(t *testing.T) {
 	if s := b.status().ToDo; s != "" {
 		t.Errorf("with all confirmed: %q", s)
 	}
-	withdraw := b.store.zones[b.apex].ZoneSpec
-	withdraw.Parent.WithdrawDS = true
-	if err := b.store.put(b.apex, withdraw, b.at); err != nil {
-		t.Fatal(err)
-	}
-	b.tick(0)
-	if s := b.status().ToDo; !strings.Contains(s, "remove the DS") {
+	b.withdraw()
+	if s := b.status().ToDo; !strings.Contains(s, "remove the DS") || !strings.HasSuffix(s, "mxseal key confirm-ds mx.test. none") {
 		t.Errorf("to withdraw the DS: %q", s)
 	}
 	other := newBench(t, func(s *zone.ZoneSpec) {
@@ -190,6 +186,73 @@ func TestWhatIsToBeDoneAtTheParent(t *testing.T) {
 	if s := other.status(); s.ToDo != "" || !s.DSSeen.IsZero() {
 		t.Errorf("a parent that takes CDS: %q", s.ToDo)
 	}
+}
+
+// withdraw has the policy ask for no DS.
+func (b *bench) withdraw() {
+	b.t.Helper()
+	spec := b.store.zones[b.apex].ZoneSpec
+	spec.Parent.WithdrawDS = true
+	if err := b.store.put(b.apex, spec, b.at); err != nil {
+		b.t.Fatal(err)
+	}
+	b.tick(0)
+}
+
+// That the DS is gone can be said, and then the KSK rolls. Where the policy names the servers of the parent, they are asked.
+func TestAWithdrawnDSIsConfirmed(t *testing.T) {
+	server := netip.MustParseAddrPort("192.0.2.1:53")
+	for name, servers := range map[string][]netip.AddrPort{"said": nil, "asked": {server}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(s *zone.ZoneSpec) { s.Parent.Servers = servers })
+			ksk := b.key("ksk")
+			b.says = []ParentAnswer{{Server: server, DS: ksk.KeyRecord.DS()}}
+			refusal(t, b.confirm(NoKey), zone.ErrConflict, "key", "")
+			b.confirmWanted()
+			refusal(t, b.confirm(NoKey), zone.ErrConflict, "key", "is to have the DS of ksk")
+			b.withdraw()
+			refusal(t, b.confirm(ksk.ID), zone.ErrConflict, "key", "")
+			if servers != nil {
+				refusal(t, b.confirm(NoKey), zone.ErrConflict, "key", "do not confirm")
+			}
+			b.says = []ParentAnswer{{Server: server}}
+			for range 2 { // again changes nothing
+				if err := b.confirm(NoKey); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if s := b.status(); s.ToDo != "" || s.DSSeen.IsZero() {
+				t.Errorf("after it was confirmed: %q, seen %s", s.ToDo, s.DSSeen)
+			}
+			if err := b.roll(KSK, false); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				b.tick(24 * time.Hour)
+			}
+			if slices.Contains(last(b.store.chains[b.apex].Keys).Keys, ksk.ID) {
+				t.Error("the old KSK does not go")
+			}
+		})
+	}
+	hosted := newBench(t, func(s *zone.ZoneSpec) { s.Parent.WithdrawDS = true })
+	hosted.host()
+	refusal(t, hosted.confirm(NoKey), zone.ErrConflict, "key", "zone of this server")
+}
+
+// host brings the parent to this server.
+func (b *bench) host() {
+	b.enclose()
+	z := *b.store.zones[b.apex]
+	z.Parent.Mode = zone.ParentHosted
+	b.store.zones[b.apex] = &z
+}
+
+// enclose makes a zone above the zone.
+func (b *bench) enclose() {
+	above := zone.DefaultZoneSpec(zone.MustParseName("test."))
+	above.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
+	b.store.zones[zone.MustParseName("test.")] = &zone.Zone{Name: zone.MustParseName("test."), ID: "above", ZoneSpec: above, Revision: 1}
 }
 
 // That the parent has a DS of a key which the zone does not have is said above all else, as long as a cache may have it.
@@ -413,15 +476,11 @@ func TestParentComesToThisServer(t *testing.T) {
 	}
 	b.says = []ParentAnswer{{Server: server, DS: []string{"\x00\x01\x0d\x02" + strings.Repeat("x", 32)}}}
 	b.tick(2 * time.Hour)
-	above := zone.DefaultZoneSpec(zone.MustParseName("test."))
-	above.Nameservers = []zone.Nameserver{{Name: zone.MustParseName("ns.example.net.")}}
-	b.store.zones[zone.MustParseName("test.")] = &zone.Zone{Name: zone.MustParseName("test."), ID: "above", ZoneSpec: above, Revision: 1}
+	b.enclose()
 	if ds := alive(b.store.chains[b.apex].DS, b.at); unknownIn(ds) != 1 {
 		t.Errorf("before it is the parent: DS RRsets %+v", ds)
 	}
-	z := *b.store.zones[b.apex]
-	z.Parent.Mode = zone.ParentHosted
-	b.store.zones[b.apex] = &z
+	b.host()
 	b.says = nil
 	b.tick(time.Hour)
 	for range 2 {
@@ -432,7 +491,9 @@ func TestParentComesToThisServer(t *testing.T) {
 	}
 	asked := 0
 	m := NewManager(Options{Store: b.store, Vault: b.store.vault, Clock: b, Parents: countingParents{&asked}, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
+	z := *b.store.zones[b.apex]
 	z.Parent.Mode = zone.ParentCheck
+	b.store.zones[b.apex] = &z
 	m.CatchUp(t.Context())
 	if asked != 0 {
 		t.Error("the start waits for the servers of the parent")

@@ -51,18 +51,19 @@ func (p *plan) reserved(g *Goal, s Slot) string {
 	return g.Reserve[i]
 }
 
-// lacks says what somebody has to bring before slots can be filled, "" if nothing.
+// lacks says what is missing before slots can be filled, "" if nothing.
 func (p *plan) lacks(slots ...Slot) string {
 	g := p.in.Chain.clone().Goal
 	for _, s := range slots {
-		if s.place(p.in.Zone.Keys) != PlaceOffline {
-			continue
-		}
 		id := p.reserved(&g, s)
-		if id == "" {
+		switch {
+		case id != "":
+			g.spend(id)
+		case s.place(p.in.Zone.Keys) == PlaceOffline:
 			return "the public key of a new offline KSK"
+		case slices.Contains(p.failed.slots, s):
+			return "a new key, which could not be made"
 		}
-		g.spend(id)
 	}
 	return ""
 }

@@ -156,7 +156,7 @@ func (p *plan) toDo() string {
 	case p.in.Parent != nil || p.in.Zone.Parent.Mode != zone.ParentManual || !wanted.Seen.IsZero():
 		return ""
 	case len(wanted.Keys) == 0:
-		return "remove the DS records from the parent"
+		return fmt.Sprintf("remove the DS records from the parent; when none of its servers has any: mxseal key confirm-ds %s %s", apex, NoKey)
 	}
 	var confirm []string
 	for _, id := range wanted.Keys {

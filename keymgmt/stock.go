@@ -15,7 +15,7 @@ import (
 // Stock is the RRsets that are made from the keys, signed ahead, so that nobody needs a KSK to serve them.
 type Stock struct {
 	TTL     uint32   `json:"ttl"`     // seconds, of all three RRsets
-	Periods []Period `json:"periods"` // in order; each begins one quantum after the one before
+	Periods []Period `json:"periods"` // in order of their begin
 	// Doubtful means that some are of a clock that was not synchronised.
 	Doubtful bool `json:"doubtful,omitempty"`
 }
@@ -101,8 +101,8 @@ func (s *Stock) End() time.Time {
 	if len(s.Periods) == 0 {
 		return time.Time{}
 	}
-	w := rrsig.Window{Expiration: s.Periods[len(s.Periods)-1].Expiration}
-	return time.Unix(w.UsableUntil(s.TTL), 0).UTC()
+	longest := slices.MaxFunc(s.Periods, func(a, b Period) int { return cmp.Compare(a.Expiration, b.Expiration) })
+	return time.Unix(longest.window().UsableUntil(s.TTL), 0).UTC()
 }
 
 // keySets returns the DNSKEY, CDS and CDNSKEY RRsets that a chain publishes.

@@ -83,6 +83,37 @@ func TestAZoneIsTakenOver(t *testing.T) {
 	}
 }
 
+// A parent may have the DS of the other server's KSK. That it is to have none is not yet that it has none.
+func TestAZoneIsTakenOverAndItsDSWithdrawn(t *testing.T) {
+	v := testVault(t, 1)
+	z := testZone(zone.ECDSAP256SHA256, false)
+	z.Parent.WithdrawDS = true
+	var given []GivenKey
+	for _, role := range []Role{KSK, ZSK} {
+		k, err := newPrivateKey(zone.ECDSAP256SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given = append(given, GivenKey{role, pemText(t, k)})
+	}
+	for _, c := range []struct {
+		given []GivenKey
+		known bool
+	}{{nil, true}, {given, false}} {
+		made, err := v.NewZone(z, c.given, nil, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Open(z, made.Keys, made.Chain); err != nil {
+			t.Fatal(err)
+		}
+		ds, p := made.Chain.DS, newPlanner().on(Input{Zone: z, Keys: made.Keys, Chain: made.Chain}, now)
+		if len(last(ds).Keys) != 0 || last(ds).Seen.IsZero() == c.known || p.referenced(made.Chain.Goal.KSK) == c.known {
+			t.Errorf("with %d keys of another server: %+v", len(c.given), ds)
+		}
+	}
+}
+
 func TestKeysThatCannotBeTakenOver(t *testing.T) {
 	v := testVault(t, 1)
 	z := testZone(zone.ECDSAP256SHA256, false)

@@ -6,7 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/zone"
 )
@@ -15,13 +17,20 @@ import (
 type softToken struct {
 	keys map[string]crypto.Signer
 	gone bool
+	full bool // makes no keys, and signs with those that it has
 }
 
-var errTokenGone = errors.New("pulled out")
+var (
+	errTokenGone = errors.New("pulled out")
+	errTokenFull = errors.New("no room for another key")
+)
 
 func (s *softToken) Generate(_ uint8, id []byte) (crypto.PublicKey, error) {
-	if s.gone {
+	switch {
+	case s.gone:
 		return nil, errTokenGone
+	case s.full:
+		return nil, errTokenFull
 	}
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.keys[string(id)] = k
@@ -90,5 +99,50 @@ func TestKSKsInAToken(t *testing.T) {
 	days(40)
 	if len(token.keys) != 1 {
 		t.Errorf("%d keys in the token after the trash was emptied", len(token.keys))
+	}
+}
+
+// That no KSK can be made is told, and hinders nothing else: the key sets go on being signed ahead, and ZSKs roll.
+func TestATokenThatMakesNoKeys(t *testing.T) {
+	for name, ready := range map[string]func(b *bench, token *softToken){
+		"the KSK is sealed": func(*bench, *softToken) {},
+		"the KSK is in the token, and its lifetime ends": func(b *bench, token *softToken) {
+			token.full = false
+			for range 10 {
+				b.tick(24 * time.Hour)
+				b.confirmWanted()
+			}
+			token.full = true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			token := &softToken{keys: map[string]crypto.Signer{}, full: true}
+			b.store.vault.hsm = token
+			spec := b.store.zones[b.apex].ZoneSpec
+			spec.Keys.KSKPlace = zone.KSKToken
+			if err := b.store.put(b.apex, spec, b.at); err != nil {
+				t.Fatal(err)
+			}
+			ready(b, token)
+			zsks, failed := map[string]bool{}, 0
+			for tick := range 2 * 450 {
+				b.at = b.at.Add(12 * time.Hour)
+				b.manager.Tick(t.Context())
+				c := b.store.chains[b.apex]
+				if c.Stock.at(b.at) == nil {
+					t.Fatalf("no signatures of the DNSKEY RRset are left after %d days", tick/2)
+				}
+				zsks[last(c.Signers).Keys[0]] = true
+				if err := b.manager.failing[b.apex]; err != nil {
+					if failed++; !strings.Contains(err.Error(), errTokenFull.Error()) {
+						t.Fatal(err)
+					}
+				}
+			}
+			if says := b.status().Failing; failed == 0 || !strings.Contains(says, errTokenFull.Error()) || len(zsks) < 10 {
+				t.Errorf("failed %d times, at last with %q; %d ZSKs have signed", failed, says, len(zsks))
+			}
+		})
 	}
 }

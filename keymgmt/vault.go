@@ -170,7 +170,7 @@ func (v *Vault) NewZone(z *zone.Zone, given []GivenKey, existing []*KeyRecord, n
 	if err != nil {
 		return ZoneKeys{}, err
 	}
-	c := newChain(z, made, now)
+	c := newChain(z, made, len(given) == 0, now)
 	c.Stock, err = v.SignAhead(z, c, made, now)
 	return ZoneKeys{made, c}, err
 }

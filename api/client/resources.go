@@ -81,7 +81,7 @@ func (c *Client) RollKey(ctx context.Context, name string, r api.RollRequest) (*
 	return call[api.Rollover](ctx, c, http.MethodPost, path("zones", name, "keys", "roll"), r)
 }
 
-// ConfirmDS says that all servers of the parent have the DS of a key.
+// ConfirmDS says that all servers of the parent have the DS of a key; or, of the key "none", that they have no DS.
 func (c *Client) ConfirmDS(ctx context.Context, name, key string) (*api.KeyStatus, error) {
 	return call[api.KeyStatus](ctx, c, http.MethodPost, path("zones", name, "keys", key, "confirm-ds"), nil)
 }

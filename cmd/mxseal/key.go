@@ -170,11 +170,11 @@ While a rollover of the same role is on its way another one is refused; with --e
 }
 
 func keyConfirmDS(f *clientFlags) *cobra.Command {
-	cmd := f.calling("confirm-ds ZONE KEY", "Say that all servers of the parent have the DS of a key", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
+	cmd := f.calling("confirm-ds ZONE KEY|none", "Say that all servers of the parent have the DS of a key, or no DS", cobra.ExactArgs(2), func(c *client.Client, cmd *cobra.Command, args []string) error {
 		return printStatus(f, cmd, func() (*api.KeyStatus, error) { return c.ConfirmDS(cmd.Context(), args[0], args[1]) })
 	})
-	cmd.Long = `Say that all servers of the parent have the DS of a key, and no DS that is not wanted. A rollover goes on from there, so say it when
-you have seen it. Where the zone's policy names the servers of the parent, they are asked, and have to say the same. ` + keyNaming
+	cmd.Long = `Say that all servers of the parent have the DS of a key, and no DS that is not wanted; or, with none, that they have no DS at all, after
+parent.withdraw_ds. A rollover goes on from there, so say it when you have seen it. Where the zone's policy names the servers of the parent, they are asked, and have to say the same. ` + keyNaming
 	return cmd
 }
 
