@@ -27,7 +27,8 @@ func (c *Config) keys() []key {
 	return []key{{
 		name: "data_dir", value: text(&c.DataDir), standard: "/var/lib/mxseal",
 		doc: `Directory of the database: zones, tenants, and keys sealed under keys.kek. "mxseal init" makes it; "mxseal serve"
-refuses an empty one, so that a lost disk does not become a new key. Two nodes cannot share it.`,
+refuses an empty one, so that a lost disk does not become a new key. Two nodes cannot share it. If store.engine is etcd, it has the image
+from which this node starts when etcd cannot be reached.`,
 	}, {
 		name: "dns.listen", value: addresses(&c.DNS.Listen), example: "192.0.2.53:53,[2001:db8::53]:53",
 		doc: `Addresses, with port, on which DNS is answered, over UDP and TCP. Must be given: the addresses that the NS records
