@@ -45,6 +45,7 @@ func crashed(t *testing.T, c etcd.Config) etcd.Config {
 
 // What a node tells the others that it has it has, too, when it is started from its image.
 func TestANodeIsStartedWithWhatItHasTold(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	a, cfg := settle(t, c, "a")
@@ -70,6 +71,7 @@ func TestANodeIsStartedWithWhatItHasTold(t *testing.T) {
 
 // A node that is started from its image takes no changes, and goes on as any other when etcd is there.
 func TestANodeThatIsStartedWithoutEtcd(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	a, cfg := settle(t, c, "a")
@@ -130,6 +132,7 @@ func TestANodeThatIsStartedWithoutEtcd(t *testing.T) {
 
 // Who gives the seat up is not started from the image, and an image is not answered from for too long.
 func TestANodeThatMayNotBeStartedWithoutEtcd(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	a, cfg := settle(t, c, "a")

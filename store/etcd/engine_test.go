@@ -50,6 +50,7 @@ func put(id, value string, expect uint64) store.Tx {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	enginetest.Contract(t, func(t *testing.T) store.Engine {
 		create(t, c)
@@ -58,6 +59,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestNoDatabaseIsMadeByOpening(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	if _, err := etcd.Open(t.Context(), config(c, t, "a")); !errors.Is(err, etcd.ErrNoData) {
 		t.Errorf("got %v", err)
@@ -70,6 +72,7 @@ func TestNoDatabaseIsMadeByOpening(t *testing.T) {
 
 // What is too large for etcd is refused with the setting that it does not fit, and the next commit works.
 func TestTooMuchForOneCommit(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
@@ -92,6 +95,7 @@ func TestTooMuchForOneCommit(t *testing.T) {
 
 // A watcher that comes after a compaction is told so.
 func TestHistoryThatWasCompacted(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
@@ -113,6 +117,7 @@ func TestHistoryThatWasCompacted(t *testing.T) {
 
 // Two nodes lead one after the other, and what the first one wrote in its term is refused in the next.
 func TestTermsOfTwoNodes(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	a, b := open(t, c, "a"), open(t, c, "b")
@@ -158,6 +163,7 @@ func TestTermsOfTwoNodes(t *testing.T) {
 // While members of a cluster are killed, stopped and started, clients of two nodes commit. Each commit that was said to be durable
 // is there, each that was said not to be written is not, and a watcher has seen exactly what is there.
 func TestNothingIsLostWhenMembersFail(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	create(t, c)
 	nodes := []*etcd.Engine{open(t, c, "a"), open(t, c, "b")}
@@ -254,6 +260,7 @@ func loadAt(t *testing.T, e store.Engine) (all map[string]string, revision uint6
 
 // Of the hosts of one owner the one that was written last is also that after a restore, whatever their ids are.
 func TestOrderOfHosts(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
@@ -305,6 +312,7 @@ func TestOrderOfHosts(t *testing.T) {
 }
 
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
@@ -344,6 +352,7 @@ func TestBackupAndRestore(t *testing.T) {
 
 // A user who may read and write what is under the prefix, and nothing else, is enough for a node.
 func TestUserOfEtcd(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	admin := c.Client()
 	node := config(c, t, "a")

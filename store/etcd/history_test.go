@@ -33,6 +33,7 @@ func watching(t *testing.T, e *etcd.Engine, after uint64) (heard func() int, end
 
 // What has gathered while a node was away may be more than fits into a message.
 func TestALargeBacklog(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
@@ -49,6 +50,7 @@ func TestALargeBacklog(t *testing.T) {
 
 // A history that ends with what is no commit has no gap.
 func TestACompactionInAQuietTime(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
@@ -83,6 +85,7 @@ func TestACompactionInAQuietTime(t *testing.T) {
 
 // An etcd that was restored from a copy has less than a node that runs on: that node has to load again.
 func TestEtcdGoesBack(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e := join(t, c, "a", time.Now)
@@ -142,6 +145,7 @@ func etcdctl(t *testing.T, args ...string) {
 
 // Who stops gives up its seat and the lead: nobody has to wait for it.
 func TestAStopLeavesNothing(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	for i := range 10 {
@@ -163,6 +167,7 @@ func TestAStopLeavesNothing(t *testing.T) {
 
 // A node whose feed has ended is not current, though etcd answers.
 func TestAFeedThatHasEnded(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}

@@ -94,6 +94,7 @@ func expectBoot(t *testing.T, e *Engine, want map[string]string) {
 
 // Whatever is committed is in the image, also when it is written anew.
 func TestImageHasEverything(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -141,6 +142,7 @@ func TestImageHasEverything(t *testing.T) {
 }
 
 func TestImageThatIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(t *testing.T, c *Config)
 		why    string
@@ -205,6 +207,7 @@ func renameImage(c *Config, node string) {
 
 // However the files are damaged, that is found, or everything is there.
 func TestImageThatIsDamaged(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -255,6 +258,7 @@ func TestImageThatIsDamaged(t *testing.T) {
 
 // An image that cannot be kept up is made useless before the node says that it has more.
 func TestImageThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	e, model := imageOf(t, 10)
 	before := e.keeper.kept.Load()
 	_ = e.keeper.out.file.Close() // as if the disk were gone

@@ -26,6 +26,7 @@ import (
 
 // An etcd that is full refuses; nothing that was refused is there, and when there is room again commits go on.
 func TestEtcdIsFull(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1, "--quota-backend-bytes", fmt.Sprint(4<<20))
 	create(t, c)
 	e := open(t, c, "a")
@@ -73,6 +74,7 @@ func TestEtcdIsFull(t *testing.T) {
 
 // With the setting that docs/cluster.md asks for, a commit of thousands of records works.
 func TestALargeCommit(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1, "--max-txn-ops", "8192")
 	create(t, c)
 	e := open(t, c, "a")
@@ -135,6 +137,7 @@ func (a *authority) issue(name string, template *x509.Certificate) (*x509.Certif
 
 // With certificates on both sides, nobody comes in without.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	a.issue("etcd", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
 	a.issue("ns1", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})

@@ -53,6 +53,7 @@ func committing(e *etcd.Engine, tx store.Tx) <-chan outcome {
 // A commit that etcd has made, and whose answer is lost, is told as made; one that never got there is told as not made, and is
 // not made later.
 func TestAnswersThatAreLost(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	e, line := openAtCable(t, c)

@@ -79,6 +79,7 @@ func fresh(e *etcd.Engine) func() bool { return func() bool { return e.Stale() =
 // The leader knows for how long a node has not heard, and who. A node that is said to be gone is not waited for; if it is not
 // gone, it answers again when it has heard everything.
 func TestANodeThatDoesNotHear(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -115,6 +116,7 @@ func TestANodeThatDoesNotHear(t *testing.T) {
 // Who leads next does not believe that everybody has heard: it goes on from what the one before has written, also if everybody hears
 // before it asks for the first time.
 func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -152,6 +154,7 @@ func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
 
 // A node that does not hear of etcd answers for a while, and then no more until it has heard.
 func TestStale(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -173,6 +176,7 @@ func TestStale(t *testing.T) {
 
 // A node that has everything says so in a revision that no other one is beyond, whether it heard of it or loaded it.
 func TestRevisionsOfNodes(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	a := join(t, c, "a", time.Now)
@@ -211,6 +215,7 @@ func TestRevisionsOfNodes(t *testing.T) {
 
 // Two processes with one name: the one that came first answers no more.
 func TestOneNameTwice(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	create(t, c)
 	first := join(t, c, "a", time.Now)
