@@ -119,8 +119,19 @@ func (c *cluster) furnish(ctx context.Context) error {
 
 const apex = "mx.test."
 
-// fill imports tenants.
+// fill imports tenants. On a busy machine members of etcd take each other for dead at times; what is not done then is sent again.
 func (c *cluster) fill(ctx context.Context, n int) error {
+	for tries := 1; ; tries++ {
+		err := c.send(ctx, n)
+		if err == nil || tries == 10 {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "cluster: the import is begun again:", err)
+		time.Sleep(time.Second)
+	}
+}
+
+func (c *cluster) send(ctx context.Context, n int) error {
 	var lines bytes.Buffer
 	out := json.NewEncoder(&lines)
 	for i := range n {
