@@ -48,7 +48,7 @@ func newRoot() *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Long = root.Short + `.
 
-serve, init, init-kek, check-config, restore and store copy work on this machine, by a configuration file, and so do key create-offline,
+serve, ready, init, init-kek, check-config, restore and store copy work on this machine, by a configuration file, and so do key create-offline,
 key sign-request and token create --config. All other commands call the admin API of a running server; they take its address from
 --server and a token from --token-file.
 
@@ -57,7 +57,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`
 	c.register(root)
 	root.PersistentPostRunE = func(*cobra.Command, []string) error { return c.verdict() }
 	root.AddCommand(
-		initCommand(), initKEKCommand(), serveCommand(), checkConfigCommand(), restoreCommand(), storeCommand(), versionCommand(),
+		initCommand(), initKEKCommand(), serveCommand(), checkConfigCommand(), restoreCommand(), storeCommand(), readyCommand(), versionCommand(),
 		zoneCommand(c), poolCommand(c), tenantCommand(c), domainCommand(c), keyCommand(c), tokenCommand(c), nodeCommand(c), backupCommand(c),
 	)
 	return root
