@@ -55,7 +55,7 @@ type Key struct {
 // KeyEvent is a step of a rollover.
 type KeyEvent struct {
 	At    time.Time `json:"at"`
-	Kind  string    `json:"kind" doc:"adopt, start, publish, sign, ask-ds, see-ds, retire, purge, restock, reserve or ceremony"`
+	Kind  string    `json:"kind" doc:"adopt, start, publish, sign, ask-ds, no-cds, see-ds, retire, purge, restock, reserve or ceremony"`
 	Why   string    `json:"why"`
 	Waits bool      `json:"waits,omitempty" doc:"the time depends on the parent; this is the earliest"`
 }
@@ -74,7 +74,7 @@ type KeyStatus struct {
 	Keys    []Key          `json:"keys"`
 	Wanted  string         `json:"wanted,omitempty" doc:"what is to happen next and cannot yet"`
 	Because string         `json:"because,omitempty" doc:"why not"`
-	ToDo    string         `json:"to_do,omitempty" doc:"what somebody has to do at the parent, if its mode is manual"`
+	ToDo    string         `json:"to_do,omitempty" doc:"what somebody has to do at the parent"`
 	Until   *time.Time     `json:"until,omitempty" doc:"the earliest safe time; absent if it depends on the parent"`
 	Holding string         `json:"holding,omitempty" doc:"why no key changes at all"`
 	Failing string         `json:"failing,omitempty" doc:"what went wrong with the last step; it is tried again"`

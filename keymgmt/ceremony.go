@@ -30,15 +30,24 @@ func (s *Signed) chain(apex zone.Name) *Chain {
 	return &Chain{Zone: apex, Keys: []Version{{Keys: s.Keys}}, DS: []Version{{Keys: s.DS}}, Stock: Stock{TTL: s.TTL}}
 }
 
-// signedBy returns what an offline key has signed of what the chain publishes, nil if nothing.
-func (c *Chain) signedBy(id string) *Signed {
-	i := slices.IndexFunc(c.Signed, func(s Signed) bool {
-		return s.Key == id && s.TTL == c.Stock.TTL && last(c.Keys).same(s.Keys) && last(c.DS).same(s.DS)
-	})
-	if i < 0 {
-		return nil
+// signedBy returns what an offline key has signed of what the chain publishes, nil if nothing. Without CDS it is all the same for
+// which DS that was.
+func (c *Chain) signedBy(id string) (signed *Signed) {
+	for i := range c.Signed {
+		s := &c.Signed[i]
+		if s.Key != id || s.TTL != c.Stock.TTL || !last(c.Keys).same(s.Keys) || !c.NoCDS && !last(c.DS).same(s.DS) {
+			continue
+		}
+		if signed == nil {
+			signed = s
+			continue
+		}
+		both := *signed
+		both.Periods = append(slices.Clone(signed.Periods), s.Periods...)
+		slices.SortFunc(both.Periods, inOrder)
+		signed = &both
 	}
-	return &c.Signed[i]
+	return signed
 }
 
 // in returns the period of a window, nil if nothing was signed for it.

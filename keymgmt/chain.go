@@ -22,6 +22,8 @@ type Chain struct {
 	DS      []Version `json:"ds"`
 	Keys    []Version `json:"keys"`
 	Signers []Version `json:"signers"`
+	// NoCDS says that the CDS and CDNSKEY RRsets are not published: no DS is wanted, and nobody could sign those that say so.
+	NoCDS bool `json:"no_cds,omitempty"`
 	// DSTTL is the largest TTL in seconds with which a server of the parent was seen to serve the DS.
 	DSTTL uint32 `json:"ds_ttl,omitempty"`
 	// Log is the last steps, oldest first.
@@ -106,8 +108,10 @@ type conflict struct {
 // signatures, each of them fresh or out of some cache, in any combination of what caches may hold. Every combination
 // must validate (RFC 4035 §5), also for validators that want every algorithm of one set in the next (§2.2).
 //
-// Nothing that a validator may hold is left out of the histories, and no version enters a history unless check has
-// passed with it; time takes versions away and adds none. So it is true at every moment.
+// Nothing that a validator may hold is left out of the histories, and nothing that we publish or ask for enters one unless check
+// has passed with it; time takes versions away and adds none. What a parent is seen to have enters as it is: it may be what nobody
+// has asked for. While check is false for that, no step is made that has to pass it, until the parent gives it up; otherwise
+// check is true at every moment.
 func (c *Chain) check(algorithm algorithmOf, now time.Time) *conflict {
 	keys := alive(c.Keys, now)
 	for _, ds := range alive(c.DS, now) {
@@ -220,7 +224,7 @@ func (c *Chain) dsSeen(set []string, now, until time.Time) (news bool) {
 			}
 		case v.Until.IsZero() && i != end:
 			v.Until, news = until, true
-			if i > there && v.Seen.IsZero() {
+			if (i > there || c.NoCDS) && v.Seen.IsZero() { // without CDS it was somebody else who has removed what is gone
 				v.Until = later(until, c.DS[i+1].Since.Add(parentMemory))
 			}
 		}

@@ -64,7 +64,7 @@ type KeySet struct {
 // Zone returns the apex.
 func (s *KeySet) Zone() zone.Name { return s.zone }
 
-// Apex returns the DNSKEY, CDS and CDNSKEY RRsets. The slice is shared.
+// Apex returns the DNSKEY, CDS and CDNSKEY RRsets, as far as there are any. The slice is shared.
 func (s *KeySet) Apex() []zone.RRset { return s.apex }
 
 // DS returns the DS RRset that is wanted at the parent: digests 2 and 4 of each of its keys, in the zone's TTL for
@@ -182,7 +182,7 @@ func (s *KeySet) build(z *zone.Zone, records []*KeyRecord, c *Chain, keys map[st
 		return err
 	}
 	s.apex, s.stock = sets, &c.Stock
-	if len(last(c.DS).Keys) > 0 {
+	if len(last(c.DS).Keys) > 0 && !c.NoCDS {
 		s.ds = zone.NewRRset(z.Name, zone.TypeDS, z.TTL.NS, rdataOf(sets[1]))
 	}
 	return nil

@@ -362,7 +362,7 @@ func (m *Manager) input(v View, apex zone.Name, sighting Sighting) (Input, bool)
 // parent's, as they were when the step was planned.
 func (m *Manager) changes(p *plan, step *Step) (zone.Changes, error) {
 	var c zone.Changes
-	if step.Kind == StepPublish || step.Kind == StepAskDS {
+	if step.Kind == StepPublish || step.Kind == StepAskDS || step.Kind == StepNoCDS {
 		c.Puts = append(c.Puts, p.in.Zone.NextSerial())
 	} else {
 		c.Requires = append(c.Requires, p.in.Zone.Ref())

@@ -13,7 +13,7 @@ import (
 // are wanted, or will be before long, he holds a ceremony.
 func (w *world) custodian() {
 	p := w.plan()
-	if p.in.Chain == nil {
+	if p.in.Chain == nil || w.lost && !w.recovered(p) {
 		return
 	}
 	if z := p.in.Zone.Keys; z.KSKPlace == zone.KSKOffline && !z.CSK && p.lacks(slots(z)...) != "" && w.chance(3) {
@@ -32,6 +32,38 @@ func (w *world) custodian() {
 
 func hasOffline(in Input) bool {
 	return slices.ContainsFunc(in.Keys, func(k *KeyRecord) bool { return k.Place == PlaceOffline && k.Retired.IsZero() })
+}
+
+// lose has the custodian lose what he has. The operator asks for a KSK that is here, and for no DS.
+func (w *world) lose(at time.Time) {
+	if w.offset != 0 || len(w.offline) == 0 {
+		return
+	}
+	spec := w.store.zones[w.apex].ZoneSpec
+	spec.Keys.KSKPlace, spec.Parent.WithdrawDS = zone.KSKSealed, true
+	if err := w.store.put(w.apex, spec, at); err != nil {
+		w.must(err)
+	}
+	w.offline, w.responses, w.lost = nil, nil, true
+	w.note("the offline keys are lost")
+}
+
+// recovered reports whether the zone has none of the keys that were lost any more. Those that it does not use yet are removed.
+func (w *world) recovered(p *plan) bool {
+	for _, k := range p.in.Keys {
+		if k.Place != PlaceOffline || !k.Retired.IsZero() {
+			continue
+		}
+		if slices.Contains(p.in.Chain.Goal.Reserve, k.ID) {
+			if err := w.manager.Remove(context.Background(), w.apex, k.ID); err != nil && !errors.Is(err, zone.ErrUnavailable) {
+				w.must(err)
+			}
+		}
+		return false
+	}
+	w.lost = false
+	w.note("the lost keys are gone")
+	return true
 }
 
 // bring makes an offline KSK and adds its public part.

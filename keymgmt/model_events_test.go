@@ -14,7 +14,9 @@ func (w *world) event() {
 		return
 	}
 	at := w.now.Add(w.offset)
-	switch n := w.random.IntN(23); {
+	switch n := w.random.IntN(24); {
+	case n >= 23:
+		w.lose(at)
 	case n >= 20:
 		w.cut()
 	case n < 4:
@@ -62,7 +64,7 @@ func (w *world) crashing(what func()) {
 // changePolicy asks for other TTLs, lifetimes, algorithms, roles, or for no DS. Times that are noted with a clock that is
 // wrong would be wrong; the API does not refuse that yet.
 func (w *world) changePolicy(at time.Time) {
-	if w.offset != 0 {
+	if w.offset != 0 || w.lost {
 		return
 	}
 	old := w.store.zones[w.apex].ZoneSpec

@@ -83,7 +83,12 @@ func (p *parent) act() {
 	}
 	p.nextLook = w.now.Add(w.between(time.Hour, p.slow))
 	ks := w.snapshots[w.random.IntN(len(w.snapshots))].ks // any node may be asked
-	ds := slices.DeleteFunc(rdataOf(ks.Apex()[1]), func(d string) bool { return d == deleteCDS })
+	var ds []string
+	if len(ks.Apex()) > 1 {
+		ds = slices.DeleteFunc(rdataOf(ks.Apex()[1]), func(d string) bool { return d == deleteCDS })
+	} else if !w.lost && w.chance(2) {
+		return // nobody does by hand what no CDS RRset asks for
+	}
 	if p.everywhere(ds) && len(p.pending) == 0 {
 		p.confirm()
 		return

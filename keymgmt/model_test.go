@@ -47,6 +47,7 @@ type world struct {
 	parent    parent
 	offline   []*KeyRecord // what the custodian has
 	responses []*Response  // of the last ceremonies
+	lost      bool         // he has lost all keys, and the zone goes insecure until it does not need them any more
 	resolvers *dnstest.Population
 
 	begun, ended map[string]int // rollovers
@@ -277,8 +278,8 @@ func (w *world) serveZone() (fresh bool) {
 func (w *world) keysOf(s *snapshot) *dnstest.Cached {
 	at := w.now.Add(w.offset)
 	period := s.ks.stock.at(at)
-	if period == nil && !s.replaced.IsZero() {
-		return nil // SERVFAIL: not bogus, and gone in a moment
+	if period == nil && (!s.replaced.IsZero() || w.lost) {
+		return nil // SERVFAIL: not bogus, and gone in a moment, or what is lost for good
 	}
 	if period == nil {
 		w.t.Fatalf("%s\n%s: no signatures of the DNSKEY RRset are left\n%s", w.story(), w.now, w.plan().describe())

@@ -92,7 +92,8 @@ func (m *Manager) sightingsOf(apex zone.Name) *sightings {
 // serve it.
 func (m *Manager) look(ctx context.Context, z *zone.Zone, c *Chain, now time.Time) {
 	s := m.sightingsOf(z.Name)
-	if c != nil && last(c.DS).Seen.IsZero() && s.notified != last(c.DS).Since && !now.Before(last(c.DS).Since.Add(z.Keys.PropagationDelay)) {
+	tells := c != nil && (!c.NoCDS || z.Parent.Push.IsValid())
+	if tells && last(c.DS).Seen.IsZero() && s.notified != last(c.DS).Since && !now.Before(last(c.DS).Since.Add(z.Keys.PropagationDelay)) {
 		if m.tell(ctx, z, c) {
 			s.notified = last(c.DS).Since
 		}

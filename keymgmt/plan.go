@@ -53,6 +53,7 @@ const (
 	StepPublish  StepKind = "publish"  // the DNSKEY RRset changes
 	StepSign     StepKind = "sign"     // other keys sign the records
 	StepAskDS    StepKind = "ask-ds"   // the parent is asked for another DS RRset, by CDS and CDNSKEY
+	StepNoCDS    StepKind = "no-cds"   // the parent is asked for nothing any more: somebody has to remove the DS
 	StepSeeDS    StepKind = "see-ds"   // the parent was seen to have changed
 	StepRetire   StepKind = "retire"   // keys that nobody remembers go to the trash
 	StepPurge    StepKind = "purge"    // keys leave the trash
@@ -287,18 +288,31 @@ func (p *plan) referenced(id string) bool {
 }
 
 // askDS publishes another CDS RRset. From then on the parent may have it.
+//
+// To have no DS is wanted also when the KSK that would have to sign so is lost. Then the CDS RRset goes, which no KSK has to sign:
+// the parent must not be asked for the DS of a key that is to go. What leaves the DNSKEY RRset still waits until the DS is seen to
+// be gone, and forgotten.
 func (p *plan) askDS() *Step {
-	goal := p.in.Chain.Goal.ds(p.find)
-	if last(p.in.Chain.DS).same(goal) {
+	now := p.in.Chain
+	goal := now.Goal.ds(p.find)
+	if last(now.DS).same(goal) && !now.NoCDS {
 		return nil
 	}
 	c := p.try("the parent is to be asked for the DS of "+p.names(goal), func(c *Chain) {
-		c.DS = replace(c.DS, goal, p.now, time.Time{})
+		if c.NoCDS = false; !last(c.DS).same(goal) {
+			c.DS = replace(c.DS, goal, p.now, time.Time{})
+		}
 	})
-	if c == nil || !p.signable(c) {
+	switch {
+	case c == nil:
+		return nil
+	case p.signable(c) && !slices.Contains(p.failed.kinds, StepAskDS):
+		return &Step{Kind: StepAskDS, Why: "the parent is asked for the DS of " + p.names(goal), Chain: c, Resign: true}
+	case now.NoCDS || !now.Goal.NoDS:
 		return nil
 	}
-	return &Step{Kind: StepAskDS, Why: "the parent is asked for the DS of " + p.names(goal), Chain: c, Resign: true}
+	c.NoCDS = true
+	return &Step{Kind: StepNoCDS, Why: "no DS is wanted, and no CDS RRset is signed that says so: there is none any more", Chain: c}
 }
 
 // sign changes the keys that sign records to those of the goal.

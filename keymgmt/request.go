@@ -85,7 +85,7 @@ func (p *plan) roll(role Role, emergency bool) (*Step, error) {
 	case slot == SlotKSK && p.lacks(p.renewal(slot)) != "":
 		return nil, refuse(zone.ErrConflict, "role", "what is lacking is %s: mxseal key add", p.lacks(p.renewal(slot)))
 	}
-	settled := p.settled(slot) && !p.otherKeysWanted() // all keys are about to be replaced; one of them alone must not be
+	settled := (p.settled(slot) || slot == SlotKSK && p.dispensable()) && !p.otherKeysWanted() // all keys are about to be replaced; one of them alone must not be
 	switch {
 	case settled && emergency:
 		return p.renew("an operator asks for it: an emergency", slot), nil

@@ -122,7 +122,8 @@ func (p *plan) start() *Step {
 	}
 	ksk, zsk := p.settledKSK(), p.settledZSK()
 	if needed, all := p.unlikePolicy(); len(needed) > 0 && (p.can(needed...) || all) {
-		if ksk && zsk && p.can(needed...) {
+		free := p.dispensable() && (!all || zsk || !p.remembered(g.ZSK))
+		if (ksk && zsk || free) && p.can(needed...) {
 			return p.aim("the policy asks for other keys", needed, func(g *Goal) {
 				g.Standby, g.Again = "", nil
 				g.Reserve = slices.DeleteFunc(g.Reserve, func(id string) bool { return p.algorithm(id) != p.in.Zone.Keys.Algorithm })
@@ -230,7 +231,15 @@ func (p *plan) settledKSK() bool {
 	return last(c.DS).same(c.Goal.ds(p.find)) && len(signers) == 1 && signers[0].ID == c.Goal.KSK
 }
 
-// settledZSK reports the same of the key that signs the records: no other one does, in any cache, nor is published.
+// dispensable reports whether another KSK may become the goal although the rollover to this one has not ended, and maybe never will:
+// it is somewhere else, and no validator can need it, since it was never published, or since the zone is insecure.
+func (p *plan) dispensable() bool {
+	k, ds := p.find(p.in.Chain.Goal.KSK), alive(p.in.Chain.DS, p.now)
+	insecure := len(ds) == 1 && len(ds[0].Keys) == 0 && !ds[0].Seen.IsZero()
+	return k != nil && k.Place != PlaceHere && (insecure || !p.remembered(k.ID))
+}
+
+// settledZSK reports what settledKSK does of the key that signs the records: no other one does, in any cache, nor is published.
 func (p *plan) settledZSK() bool {
 	c := p.in.Chain
 	signers := alive(c.Signers, p.now)

@@ -151,9 +151,13 @@ func (p *plan) status() Status {
 
 // toDo says what somebody has to do for the parent to have the DS that is wanted, "" if nothing or nobody has to.
 func (p *plan) toDo() string {
-	wanted, apex := last(p.in.Chain.DS), p.in.Zone.Name
+	wanted, apex, policy := last(p.in.Chain.DS), p.in.Zone.Name, p.in.Zone.Parent
 	switch {
-	case p.in.Parent != nil || p.in.Zone.Parent.Mode != zone.ParentManual || !wanted.Seen.IsZero():
+	case p.in.Parent != nil || !wanted.Seen.IsZero():
+		return ""
+	case policy.Mode != zone.ParentManual && p.in.Chain.NoCDS && !policy.Push.IsValid():
+		return "remove the DS records from the parent; no CDS RRset asks for that, since the KSK has not signed one"
+	case policy.Mode != zone.ParentManual:
 		return ""
 	case len(wanted.Keys) == 0:
 		return fmt.Sprintf("remove the DS records from the parent; when none of its servers has any: mxseal key confirm-ds %s %s", apex, NoKey)

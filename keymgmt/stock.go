@@ -27,8 +27,8 @@ type Period struct {
 	Inception  int64    `json:"inception"`
 	Expiration int64    `json:"expiration"`
 	DNSKEY     [][]byte `json:"dnskey"`
-	CDS        [][]byte `json:"cds"`
-	CDNSKEY    [][]byte `json:"cdnskey"`
+	CDS        [][]byte `json:"cds,omitempty"`
+	CDNSKEY    [][]byte `json:"cdnskey,omitempty"`
 }
 
 // RDATA that asks the parent to delete the DS RRset (RFC 8078 §4).
@@ -105,7 +105,7 @@ func (s *Stock) End() time.Time {
 	return time.Unix(longest.window().UsableUntil(s.TTL), 0).UTC()
 }
 
-// keySets returns the DNSKEY, CDS and CDNSKEY RRsets that a chain publishes.
+// keySets returns the DNSKEY, CDS and CDNSKEY RRsets that a chain publishes, or the first alone.
 func (c *Chain) keySets(find func(id string) *KeyRecord, ttl uint32) ([]zone.RRset, error) {
 	var keys, cds, cdnskey []string
 	for _, id := range last(c.Keys).Keys {
@@ -114,6 +114,10 @@ func (c *Chain) keySets(find func(id string) *KeyRecord, ttl uint32) ([]zone.RRs
 			return nil, fmt.Errorf("key %s is published, and is not there", id)
 		}
 		keys = append(keys, k.DNSKEY())
+	}
+	dnskey := zone.NewRRset(c.Zone, zone.TypeDNSKEY, ttl, keys)
+	if c.NoCDS {
+		return []zone.RRset{dnskey}, nil
 	}
 	for _, id := range last(c.DS).Keys {
 		k := find(id)
@@ -127,7 +131,7 @@ func (c *Chain) keySets(find func(id string) *KeyRecord, ttl uint32) ([]zone.RRs
 		cds, cdnskey = []string{deleteCDS}, []string{deleteCDNSKEY}
 	}
 	return []zone.RRset{
-		zone.NewRRset(c.Zone, zone.TypeDNSKEY, ttl, keys),
+		dnskey,
 		zone.NewRRset(c.Zone, zone.TypeCDS, ttl, cds),
 		zone.NewRRset(c.Zone, zone.TypeCDNSKEY, ttl, cdnskey),
 	}, nil
