@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
-// seeds returns how many random worlds to look at, and the first of them. `make soak` asks for hundreds.
-func seeds(t *testing.T, number int) (first, end uint64) {
-	first = uint64(time.Now().UnixNano())
+// usualSeed is that of the world which every run of the tests looks at: what a change breaks must not depend on luck, and what it has
+// not broken neither.
+const usualSeed = 20260101
+
+// seeds returns the random worlds to look at. `make soak` asks for hundreds that nobody has seen before.
+func seeds(t *testing.T) (first, end uint64) {
 	if text := os.Getenv("MXSEAL_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -20,19 +23,20 @@ func seeds(t *testing.T, number int) (first, end uint64) {
 		return seed, seed + 1
 	}
 	if text := os.Getenv("MXSEAL_SEEDS"); text != "" {
-		n, err := strconv.Atoi(text)
+		number, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
 			t.Fatal(err)
 		}
-		number = n
+		first = uint64(time.Now().UnixNano())
+		return first, first + number
 	}
-	return first, first + uint64(number)
+	return usualSeed, usualSeed + 1
 }
 
 // Ten years of random policies, rollovers, emergencies, crashes, downtimes, clock steps and slow parents: no resolver, with
 // whatever it may have in its cache, calls any answer bogus in any minute. When it is quiet at last, every rollover ends.
 func TestTenYears(t *testing.T) {
-	first, end := seeds(t, 1)
+	first, end := seeds(t)
 	for seed := first; seed < end; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			w := newWorld(t, seed)

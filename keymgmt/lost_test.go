@@ -176,7 +176,7 @@ func (b *bench) confirmNone() {
 // goOn is tick where steps may fail.
 func (b *bench) goOn(d time.Duration) {
 	b.at = b.at.Add(d)
-	b.manager.Tick(b.t.Context(), b.Read())
+	b.manager.Tick(b.t.Context())
 }
 
 func (b *bench) planNow() *plan {
