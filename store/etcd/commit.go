@@ -211,6 +211,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 	}
 	ctx, cancel := context.WithTimeout(w.e.ctx, callTime)
 	defer cancel()
+	have := w.e.seat.applied.Load()
 	response, err := w.e.client.Txn(ctx).If(ifs...).Then(then...).Else(looks...).Commit()
 	switch {
 	case refused(err):
@@ -220,7 +221,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 	case response.Succeeded:
 		w.number = next
 		w.e.away.Store(false)
-		return w.made(uint64(response.Header.Revision), w.e.look(response.Header))
+		return w.made(uint64(response.Header.Revision), w.e.look(response.Header, have))
 	}
 	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
 		if string(kv.Value) == w.mark(next) { // the client has sent it twice

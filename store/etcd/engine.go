@@ -232,10 +232,10 @@ func (e *Engine) bridge(ctx context.Context, after *uint64, compacted int64) err
 	return fmt.Errorf("after revision %d: etcd has no history before %d: %w", *after, compacted, store.ErrGap)
 }
 
-// look compares the revision of an answer with what this node has: an etcd that was restored from a copy has less, and goes on from
-// there with commits that this node would not notice.
-func (e *Engine) look(header *etcdserverpb.ResponseHeader) error {
-	if have := e.seat.applied.Load(); uint64(header.GetRevision()) < have {
+// look compares the revision of an answer with what this node had before it asked: an etcd that was restored from a copy has less, and
+// goes on from there with commits that this node would not notice. What was heard since may well be newer than the answer.
+func (e *Engine) look(header *etcdserverpb.ResponseHeader, have uint64) error {
+	if uint64(header.GetRevision()) < have {
 		gap := fmt.Errorf("etcd has gone back from revision %d to %d: %w", have, header.GetRevision(), store.ErrGap)
 		e.seat.applied.Store(0)
 		if rewind := e.rewind.Load(); rewind != nil {

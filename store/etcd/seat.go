@@ -235,7 +235,7 @@ func (s *seat) recognise(response *clientv3.TxnResponse) error {
 // tell makes sure that the seat is ours, tells the others what this node has, if that has changed, and returns the revision of the last
 // commit.
 func (s *seat) tell(ctx context.Context) (last uint64, err error) {
-	claim, key := s.claim, s.e.config.nodeKey()
+	claim, key, have := s.claim, s.e.config.nodeKey(), s.applied.Load()
 	claim.Revision = s.has()
 	then := []clientv3.Op{clientv3.OpGet(s.e.config.lastKey())}
 	if claim != s.claim {
@@ -251,7 +251,7 @@ func (s *seat) tell(ctx context.Context) (last uint64, err error) {
 	case len(then) > 1:
 		s.claim, s.key = claim, response.Header.Revision
 	}
-	return revisionOf(response.Responses[0]), s.e.look(response.Header)
+	return revisionOf(response.Responses[0]), s.e.look(response.Header, have)
 }
 
 // revisionOf returns the revision of the key that was asked for, 0 if it is not there.
