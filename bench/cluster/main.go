@@ -10,9 +10,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -50,7 +52,9 @@ type latencies struct {
 }
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
@@ -123,11 +127,11 @@ const apex = "mx.test."
 func (c *cluster) fill(ctx context.Context, n int) error {
 	for tries := 1; ; tries++ {
 		err := c.send(ctx, n)
-		if err == nil || tries == 10 {
+		if err == nil || ctx.Err() != nil || tries == 50 {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "cluster: the import is begun again:", err)
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 	}
 }
 
