@@ -49,6 +49,8 @@ type Vault interface {
 	CheckPolicy(p zone.KeyPolicy) error
 	// NewZone returns the keys of a zone that has none yet, and the chain that publishes them.
 	NewZone(z *zone.Zone, given []keymgmt.GivenKey, existing []*keymgmt.KeyRecord, now time.Time) (keymgmt.ZoneKeys, error)
+	// DestroyAll removes the private parts of keys that are gone from the token that they are in, and logs what fails.
+	DestroyAll(keys []*keymgmt.KeyRecord, log *slog.Logger)
 	// NewToken makes a token; a zero time means that it never expires. The secret is not kept anywhere.
 	NewToken(scope keymgmt.Scope, description string, expires, now time.Time) (secret string, t *keymgmt.Token, err error)
 	// CheckToken returns nil if secret is that of t and t has not expired. It takes the same time for every

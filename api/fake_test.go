@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -247,7 +248,15 @@ func (s *memStore) Backup(w io.Writer) error {
 }
 
 // memVault is a Vault without cryptography.
-type memVault struct{}
+type memVault struct {
+	destroyed func(k *keymgmt.KeyRecord) // is told what is to go from the token
+}
+
+func (v memVault) DestroyAll(keys []*keymgmt.KeyRecord, _ *slog.Logger) {
+	for _, k := range keys {
+		v.destroyed(k)
+	}
+}
 
 func (memVault) CheckPolicy(zone.KeyPolicy) error { return nil }
 

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -75,8 +76,14 @@ func newHandler(t *testing.T, store api.Store, c *clock, log io.Writer) *api.API
 // newHandlerOf builds an API over store on a node of a cluster.
 func newHandlerOf(t *testing.T, store api.Store, cluster api.Cluster, c *clock, log io.Writer) *api.API {
 	t.Helper()
+	destroyed := func(k *keymgmt.KeyRecord) {
+		if len(store.State().Keys(k.Zone)) > 0 {
+			t.Errorf("key %s is destroyed while the zone has it", k.ID)
+		}
+		fmt.Fprintf(log, "destroyed %s\n", k.ID)
+	}
 	a, err := api.New(api.Options{
-		Store: store, Vault: memVault{}, Keys: memKeys{store}, Cluster: cluster, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
+		Store: store, Vault: memVault{destroyed}, Keys: memKeys{store}, Cluster: cluster, Now: c.now, Metrics: api.NewMetrics(), Version: "test",
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {

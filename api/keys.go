@@ -157,7 +157,7 @@ func (a *API) keyStatus(c *call) (keymgmt.Status, error) {
 	}
 	s, ok := a.Keys.Status(z.Name, c.now)
 	if !ok {
-		return s, refuse(zone.ErrConflict, "zone", "the zone is being deleted, or has no keys yet")
+		return s, refuse(zone.ErrConflict, "zone", "the zone has no keys yet")
 	}
 	return s, nil
 }

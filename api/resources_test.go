@@ -17,6 +17,7 @@ import (
 	"github.com/mxseal/mxseal/api"
 	"github.com/mxseal/mxseal/api/client"
 	"github.com/mxseal/mxseal/keymgmt"
+	"github.com/mxseal/mxseal/zone"
 )
 
 // The shapes of the design, member by member.
@@ -278,9 +279,15 @@ func TestDeletionLosesAgainstNewUse(t *testing.T) {
 	w.must(204, "DELETE", "/v1/pools/spare", "")
 	w.must(404, "GET", "/v1/pools/spare", "")
 	w.must(200, "DELETE", "/v1/tenants/acme", "")
+	made := w.store.current().Keys(zone.MustParseName("mx.test."))
 	w.must(204, "DELETE", "/v1/zones/mx.test.", "")
 	if n := len(w.store.current().rows[keys]); n != 0 {
 		t.Errorf("%d keys are left of a deleted zone", n)
+	}
+	for _, k := range made {
+		if !strings.Contains(w.log.String(), "destroyed "+k.ID) {
+			t.Errorf("%s is left in the token", k)
+		}
 	}
 }
 

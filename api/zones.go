@@ -124,13 +124,15 @@ func (a *API) deleteZone(c *call, _ nothing) (answer[nothing], error) {
 	if err != nil {
 		return answer[nothing]{}, err
 	}
+	var keys []*keymgmt.KeyRecord
 	err = a.remove(c, func(st State) (zone.Changes, error) {
 		changes, _, err := zone.PlanCloseZone(st, apex, c.match.against(zoneRevision(st, apex)))
 		return changes, err
 	}, func(st State) (zone.Changes, error) {
 		changes, _, err := zone.PlanDeleteZone(st, apex)
 		if err == nil {
-			for _, k := range st.Keys(apex) {
+			keys = st.Keys(apex)
+			for _, k := range keys {
 				changes.Deletes = append(changes.Deletes, k.Ref())
 			}
 			if chain := st.Chain(apex); chain != nil {
@@ -139,5 +141,8 @@ func (a *API) deleteZone(c *call, _ nothing) (answer[nothing], error) {
 		}
 		return changes, err
 	})
+	if err == nil { // not before: a zone that is still there needs them
+		a.Vault.DestroyAll(keys, a.Log)
+	}
 	return answer[nothing]{status: http.StatusNoContent}, err
 }

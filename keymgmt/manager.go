@@ -143,6 +143,7 @@ func (m *Manager) CatchUp(ctx context.Context) time.Duration {
 		if !known[apex] {
 			delete(m.parents, apex)
 			delete(m.failing, apex)
+			m.destroyUnused(apex)
 			m.o.Metrics.forget(apex)
 		}
 	}
@@ -223,13 +224,19 @@ func also(before, err error) error {
 	return fmt.Errorf("%w; %w", before, err)
 }
 
-// destroy removes keys from the token that have left the trash. Should it fail, they stay there, and are known to nobody.
+// destroy removes keys from the token that have left the trash.
 func (m *Manager) destroy(step *Step, p *plan) {
+	var keys []*KeyRecord
 	for _, id := range step.Purge {
-		if err := m.o.Vault.Destroy(p.find(id)); err != nil {
-			m.o.Log.Warn("a key that is no longer needed is still in the token", "key", id, "error", err)
-		}
+		keys = append(keys, p.find(id))
 	}
+	m.o.Vault.DestroyAll(keys, m.o.Log)
+}
+
+// destroyUnused removes the keys of a zone that is gone that never became its own.
+func (m *Manager) destroyUnused(apex zone.Name) {
+	m.o.Vault.DestroyAll(m.unused[apex], m.o.Log)
+	delete(m.unused, apex)
 }
 
 // reseal brings keys and tokens under the present key-encryption key.
@@ -340,10 +347,10 @@ func (m *Manager) forgetUsed(apex zone.Name) {
 	}
 }
 
-// input collects what a plan depends on; false if the zone is gone or going.
+// input collects what a plan depends on; false if the zone is gone.
 func (m *Manager) input(v View, apex zone.Name, sighting Sighting) (Input, bool) {
 	z := v.Zone(apex)
-	if z == nil || z.Closing {
+	if z == nil {
 		return Input{}, false
 	}
 	in := Input{Zone: z, Parent: zone.HostedParent(v, z), Chain: v.Chain(apex), Parents: sighting}

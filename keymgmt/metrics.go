@@ -28,7 +28,7 @@ func NewMetrics() *Metrics {
 		clockSteps: counter("mxseal_key_clock_steps_total", "how often the clock was set."),
 		resealed:   counter("mxseal_key_resealed_total", "Keys and tokens that were sealed anew under another key-encryption key."),
 		holding: prometheus.NewGauge(prometheus.GaugeOpts{Name: "mxseal_key_holding",
-			Help: "1 while no key changes because the clock cannot be trusted."}),
+			Help: "1 while no key changes because the clock cannot be trusted, or because a node may be answering with what was replaced."}),
 		keys:     gauge("mxseal_key_states", "Keys of a zone by role, and by what caches may hold of their records.", "zone", "role", "record", "state"),
 		age:      gauge("mxseal_key_age_seconds", "Time since the key became that of its role.", "zone", "role"),
 		next:     gauge("mxseal_key_next_event_seconds", "Time until the next step of a rollover may be made; 0 if it waits for the parent.", "zone"),

@@ -55,7 +55,7 @@ func (w *world) recovered(p *plan) bool {
 			continue
 		}
 		if slices.Contains(p.in.Chain.Goal.Reserve, k.ID) {
-			if err := w.manager.Remove(context.Background(), w.apex, k.ID); err != nil && !errors.Is(err, zone.ErrUnavailable) {
+			if err := w.manager.Remove(context.Background(), w.apex, k.ID); err != nil && !errors.Is(err, zone.ErrUnavailable) && !p.in.Zone.Closing {
 				w.must(err)
 			}
 		}

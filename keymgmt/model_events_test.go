@@ -14,7 +14,9 @@ func (w *world) event() {
 		return
 	}
 	at := w.now.Add(w.offset)
-	switch n := w.random.IntN(24); {
+	switch n := w.random.IntN(25); {
+	case n >= 24:
+		w.closeOrOpen(at)
 	case n >= 23:
 		w.lose(at)
 	case n >= 20:
@@ -85,6 +87,20 @@ func (w *world) changePolicy(at time.Time) {
 	if err := w.store.put(w.apex, next, at); err != nil && !errors.Is(err, zone.ErrInvalid) {
 		w.must(err)
 	}
+}
+
+// closeOrOpen begins to delete the zone, and no more than that; or keeps it after all.
+func (w *world) closeOrOpen(at time.Time) {
+	if z := w.store.zones[w.apex]; z.Closing {
+		w.note("the zone is kept")
+		w.must(w.store.put(w.apex, z.ZoneSpec, at))
+		return
+	}
+	w.note("a deletion is interrupted")
+	w.must(w.store.Update(context.Background(), func(View) (zone.Changes, error) {
+		c, _, err := zone.PlanCloseZone(w.store, w.apex, nil)
+		return c, err
+	}))
 }
 
 func (w *world) roll(role Role, emergency bool) {

@@ -131,7 +131,7 @@ func (p *parent) confirm() {
 	}
 	for _, id := range keys {
 		err := w.manager.ConfirmDS(context.Background(), w.apex, id)
-		if err != nil && !errors.Is(err, zone.ErrUnavailable) {
+		if err != nil && !errors.Is(err, zone.ErrUnavailable) && !w.store.zones[w.apex].Closing {
 			w.must(err)
 		}
 	}

@@ -161,9 +161,11 @@ func (p *plan) next() *Step {
 	if p.in.Chain == nil {
 		return &Step{Kind: StepAdopt, Why: "the keys of the zone get a chain of trust", Chain: newChain(p.in.Zone, p.in.Keys, false, p.now), Resign: true}
 	}
-	for _, move := range []func() *Step{
-		p.seeDS, p.start, p.signMore, p.publish, p.askDS, p.sign, p.retire, p.purge, p.restock,
-	} {
+	moves := []func() *Step{p.seeDS, p.start, p.signMore, p.publish, p.askDS, p.sign, p.retire, p.purge, p.restock}
+	if p.in.Zone.Closing { // a deletion may have been interrupted: the zone is answered for until it is repeated
+		moves = []func() *Step{p.resign}
+	}
+	for _, move := range moves {
 		if s := move(); s != nil && !slices.Contains(p.failed.kinds, s.Kind) {
 			return s
 		}

@@ -53,6 +53,9 @@ func (m *Manager) rollover(apex zone.Name, now time.Time, tell func(p *plan) (Ro
 	if !ok || in.Chain == nil {
 		return Rollover{}, refuse(zone.ErrNotFound, "zone", "there is no zone %s", apex)
 	}
+	if in.Zone.Closing {
+		return Rollover{}, errClosing()
+	}
 	return tell(m.planner.on(in, now))
 }
 
@@ -233,6 +236,10 @@ func (m *Manager) Restore(ctx context.Context, apex zone.Name, key string) error
 	})
 }
 
+const closingHolds = "a deletion of the zone is on its way, or was interrupted; repeat it, or set the zone to keep it"
+
+func errClosing() error { return refuse(zone.ErrConflict, "zone", "%s", closingHolds) }
+
 // request makes a step that somebody asks for, unless no steps are made for now.
 func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan) (*Step, error)) error {
 	m.mu.Lock()
@@ -244,7 +251,12 @@ func (m *Manager) request(ctx context.Context, apex zone.Name, make func(p *plan
 	if m.judge(ctx, m.o.Clock.Read()); m.holding != nil {
 		return refuse(zone.ErrUnavailable, "keys", "are not changed for now: %s", m.holding)
 	}
-	return m.applyLocked(ctx, apex, make)
+	return m.applyLocked(ctx, apex, func(p *plan) (*Step, error) {
+		if p.in.Zone.Closing {
+			return nil, errClosing()
+		}
+		return make(p)
+	})
 }
 
 // apply makes a step that somebody asks for, and has the manager look for what follows.
@@ -264,7 +276,7 @@ func (m *Manager) applyLocked(ctx context.Context, apex zone.Name, make func(p *
 		}
 		in, ok := m.input(v, apex, Sighting{})
 		if !ok || in.Chain == nil {
-			return zone.Changes{}, refuse(zone.ErrConflict, "zone", "the zone is being deleted, or has no keys")
+			return zone.Changes{}, refuse(zone.ErrConflict, "zone", "the zone has no keys")
 		}
 		p := m.planner.on(in, m.o.Clock.Read().Wall)
 		step, err := make(p)

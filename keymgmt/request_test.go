@@ -392,6 +392,41 @@ func TestUnsynchronisedClockHoldsEverything(t *testing.T) {
 	}
 }
 
+// A zone whose deletion was interrupted is still answered for: its key sets are signed ahead, also by offline keys, and its metrics
+// go on. Nothing else happens until the deletion is repeated, or the zone is to be kept.
+func TestAnInterruptedDeletion(t *testing.T) {
+	b, safe, k := offlineBench(t, 60*24*time.Hour)
+	z := *b.store.zones[b.apex]
+	z.Closing = true
+	b.store.zones[b.apex] = &z
+	goal := b.store.chains[b.apex].Goal
+	refusal(t, b.roll(ZSK, true), zone.ErrConflict, "zone", "interrupted")
+	_, err := b.manager.DryRun(b.apex, ZSK, true, b.at)
+	refusal(t, err, zone.ErrConflict, "zone", "interrupted")
+	for day := range 100 {
+		b.tick(24 * time.Hour)
+		if b.store.chains[b.apex].Stock.at(b.at) == nil {
+			t.Fatalf("no signatures of the DNSKEY RRset are left after %d days", day)
+		}
+		if !b.manager.o.Metrics.stock.DeleteLabelValues(b.apex.String()) {
+			t.Fatal("the metrics do not tell of it")
+		}
+		if day == 30 {
+			b.ceremony(safe, 90*24*time.Hour, k)
+		}
+	}
+	if now := b.store.chains[b.apex].Goal; now.ZSK != goal.ZSK || now.KSK != goal.KSK || !strings.Contains(b.status().Holding, "interrupted") {
+		t.Errorf("the goal was %+v, and is %+v; %q", goal, now, b.status().Holding)
+	}
+	if err := b.store.put(b.apex, z.ZoneSpec, b.at); err != nil {
+		t.Fatal(err)
+	}
+	b.tick(0)
+	if b.store.chains[b.apex].Goal.ZSK == goal.ZSK || b.status().Holding != "" {
+		t.Errorf("the zone does not go on: %q", b.status().Holding)
+	}
+}
+
 // A DS that nobody here has asked for is told.
 func TestUnknownDSAtTheParent(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:53")

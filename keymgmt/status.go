@@ -192,8 +192,11 @@ func (m *Manager) Status(apex zone.Name, now time.Time) (Status, bool) {
 	}
 	s := m.planner.on(in, now).status()
 	s.Coming = m.planner.forecast(in, now)
-	if m.holding != nil {
+	switch {
+	case m.holding != nil:
 		s.Holding = m.holding.Error()
+	case in.Zone.Closing:
+		s.Holding = closingHolds
 	}
 	if err := m.failing[apex]; err != nil {
 		s.Failing = err.Error()

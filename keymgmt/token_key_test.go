@@ -100,6 +100,15 @@ func TestKSKsInAToken(t *testing.T) {
 	if len(token.keys) != 1 {
 		t.Errorf("%d keys in the token after the trash was emptied", len(token.keys))
 	}
+	b.store.broken = disk
+	if err := b.roll(KSK, false); !errors.Is(err, disk) || len(token.keys) != 2 {
+		t.Fatalf("%d keys in the token after a rollover that could not be written: %v", len(token.keys), err)
+	}
+	delete(b.store.zones, b.apex)
+	b.manager.Tick(t.Context())
+	if len(token.keys) != 1 {
+		t.Errorf("%d keys in the token when the zone is gone, want that which it has had", len(token.keys))
+	}
 }
 
 // That no KSK can be made is told, and hinders nothing else: the key sets go on being signed ahead, and ZSKs roll.

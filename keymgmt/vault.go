@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -302,6 +303,15 @@ func (v *Vault) Destroy(k *KeyRecord) error {
 		return err
 	}
 	return v.hsm.Destroy(id)
+}
+
+// DestroyAll is Destroy for keys whose rows are gone. Should it fail, they stay in the token, and are known to nobody but the log.
+func (v *Vault) DestroyAll(keys []*KeyRecord, log *slog.Logger) {
+	for _, k := range keys {
+		if err := v.Destroy(k); err != nil {
+			log.Warn("a key that is no longer needed is still in the token", "zone", k.Zone, "key", k.ID, "error", err)
+		}
+	}
 }
 
 // Reseal returns the rows, of keys and tokens, that are sealed under an earlier key-encryption key, sealed under the present
