@@ -329,3 +329,21 @@ func (w *world) inPeriod(it *dnstest.Cached) {
 		}
 	}
 }
+
+// describe writes a chain for people.
+func (p *plan) describe() string {
+	var b strings.Builder
+	c := p.in.Chain
+	fmt.Fprintf(&b, "goal: keys %s, DS %s, signers %s\n", p.names(c.Goal.keys(p.find)), p.names(c.Goal.ds(p.find)), p.names(c.Goal.signers()))
+	for what, h := range map[string][]Version{"DS": c.DS, "DNSKEY": c.Keys, "signers": c.Signers} {
+		for _, v := range h {
+			fmt.Fprintf(&b, "%s: %s since %s until %s seen %s\n", what, p.names(v.Keys), v.Since, v.Until, v.Seen)
+		}
+	}
+	step := p.next()
+	fmt.Fprintf(&b, "next: %+v\nwanted %q, blocked %+v, wake %s\n", step, p.wanted, p.blocked, p.wake)
+	for _, e := range c.Log {
+		fmt.Fprintf(&b, "%s %s: %s\n", e.At, e.Kind, e.Why)
+	}
+	return b.String()
+}
