@@ -11,9 +11,22 @@ import (
 	"github.com/mxseal/mxseal/zone"
 )
 
+// benchNodes count how often they are told that all was acted on.
+type benchNodes struct {
+	behind  func() (time.Duration, string)
+	settled int
+}
+
+func (n *benchNodes) Behind() (time.Duration, string) { return n.behind() }
+func (n *benchNodes) Settled()                        { n.settled++ }
+
 // restart is a start of the program, or the beginning of another term.
 func (b *bench) restart(s Store, behind func() (time.Duration, string)) {
-	b.manager = NewManager(Options{Store: s, Vault: b.store.vault, Clock: b, Parents: b, Behind: behind, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
+	var nodes Nodes
+	if behind != nil {
+		nodes = &benchNodes{behind: behind}
+	}
+	b.manager = NewManager(Options{Store: s, Vault: b.store.vault, Clock: b, Parents: b, Nodes: nodes, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
 }
 
 // forgottenAt is until when caches have something of a history that was replaced, by the clock of the moment.
@@ -246,7 +259,7 @@ func TestTheSecondTermOfANode(t *testing.T) {
 	b.tick(time.Hour)
 	first := b.manager
 	behind = 0
-	b.restart(b.store, first.o.Behind) // another node leads
+	b.restart(b.store, first.o.Nodes.Behind) // another node leads
 	for range 20 {
 		b.tick(24 * time.Hour)
 	}
@@ -257,5 +270,33 @@ func TestTheSecondTermOfANode(t *testing.T) {
 	b.tick(time.Minute)
 	if after := forgottenAt(b.store.chains[b.apex].Keys); after.Sub(before) > time.Hour {
 		t.Errorf("waiting times are longer by %s", after.Sub(before))
+	}
+}
+
+// The next leader is told that all have heard only when the waiting times have been moved.
+func TestNothingIsSettledBeforeItIsWritten(t *testing.T) {
+	b := newBench(t, nil)
+	worst := time.Duration(0)
+	f := &failing{memory: b.store, of: b.apex}
+	b.restart(f, func() (time.Duration, string) {
+		d := worst
+		worst = 0
+		return d, "ns2"
+	})
+	nodes := b.manager.o.Nodes.(*benchNodes)
+	b.tick(time.Hour)
+	b.rolling()
+	for what, c := range []struct {
+		worst   time.Duration
+		fail    int
+		settles bool
+	}{{0, 0, true}, {time.Hour, 0, false}, {0, 1, false}, {0, 0, true}} {
+		worst, f.times = c.worst, c.fail
+		before := nodes.settled
+		b.at = b.at.Add(time.Second)
+		b.manager.Tick(t.Context())
+		if (nodes.settled > before) != c.settles {
+			t.Errorf("look %d: settled %t", what, nodes.settled > before)
+		}
 	}
 }

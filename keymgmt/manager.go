@@ -32,15 +32,13 @@ type Store interface {
 	Update(ctx context.Context, plan func(View) (zone.Changes, error)) error
 }
 
-// Options are what a Manager needs. All are needed, but for Parents and Behind.
+// Options are what a Manager needs. All are needed, but for Parents and Nodes.
 type Options struct {
 	Store   Store
 	Vault   *Vault
 	Clock   Clock
 	Parents Parents // asks the parents' servers; nil if nobody does
-	// Behind returns for how long some node may have been answering without what was committed since, and names such nodes. It is
-	// nil where there is one node.
-	Behind  func() (time.Duration, string)
+	Nodes   Nodes   // nil where there is one
 	Log     *slog.Logger
 	Metrics *Metrics
 }
@@ -160,6 +158,7 @@ func (m *Manager) judge(ctx context.Context, r Reading) {
 	if err := m.writeMoves(ctx); err != nil {
 		m.hold(fmt.Errorf("times that were noted could not be moved: %w", err))
 	}
+	m.settle()
 	m.tellHolding(before)
 }
 

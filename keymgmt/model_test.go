@@ -44,6 +44,7 @@ type world struct {
 	healed    time.Time     // when it hears again
 	cutDS     []string      // what it has of a hosted parent
 	worst     time.Duration // for how long a node was behind that hears again
+	unsettled time.Time     // up to when all had heard, by what the manager was told and has not acted on yet
 	parent    parent
 	offline   []*KeyRecord // what the custodian has
 	responses []*Response  // of the last ceremonies
@@ -163,8 +164,11 @@ func (w *world) Read() Reading {
 
 // start starts the program, as after a crash: all it knows is in the store.
 func (w *world) start() {
+	if !w.unsettled.IsZero() {
+		w.worst = max(w.worst, w.now.Sub(w.unsettled))
+	}
 	w.boot = w.now.Add(-w.between(0, 1000*time.Hour))
-	w.manager = NewManager(Options{Store: w.store, Vault: w.store.vault, Clock: w, Parents: &w.parent, Behind: func() (time.Duration, string) { return w.behind() }, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
+	w.manager = NewManager(Options{Store: w.store, Vault: w.store.vault, Clock: w, Parents: &w.parent, Nodes: modelNodes{w}, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics()})
 	w.manager.planner = w.planner
 	w.tolerance(w.manager)
 	w.parent.world = w
@@ -247,6 +251,19 @@ func (w *world) sinceCutOff() (time.Duration, string) {
 	}
 	return behind, "ns2"
 }
+
+// modelNodes is what the manager is told.
+type modelNodes struct{ w *world }
+
+func (n modelNodes) Behind() (time.Duration, string) {
+	behind, who := n.w.behind()
+	if since := n.w.now.Add(-behind); behind > 0 && (n.w.unsettled.IsZero() || since.Before(n.w.unsettled)) {
+		n.w.unsettled = since
+	}
+	return behind, who
+}
+
+func (n modelNodes) Settled() { n.w.unsettled = time.Time{} }
 
 // stale is what the node serves that hears nothing; nil if that is nothing old.
 func (w *world) stale() *snapshot {

@@ -187,7 +187,7 @@ func (n *node) load(ctx context.Context) (term store.Term, err error) {
 	clock := newSystemClock(n.cfg.Keys.TrustClock)
 	options := keymgmt.Options{Store: keyStore{s, &n.term}, Vault: n.vault, Clock: clock, Parents: parentServers{keys: n.tsig}, Log: n.log, Metrics: km}
 	if n.cluster != nil {
-		options.Behind = n.cluster.Behind
+		options.Nodes = n.cluster
 	}
 	n.keys = keymgmt.NewManager(options)
 	if n.cluster == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mxseal/mxseal/keymgmt"
 	"github.com/mxseal/mxseal/store"
 )
 
@@ -23,7 +24,7 @@ type member interface {
 	store.Cluster
 	Join(ctx context.Context) error
 	Stale() error
-	Behind() (time.Duration, string)
+	keymgmt.Nodes
 	Kept() time.Time
 	FromImage() bool
 }

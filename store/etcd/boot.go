@@ -172,6 +172,13 @@ func (b *Booted) Behind() (time.Duration, string) {
 	return 0, ""
 }
 
+// Settled is [Engine.Settled].
+func (b *Booted) Settled() {
+	if e := b.engine.Load(); e != nil {
+		e.Settled()
+	}
+}
+
 // Kept is [Engine.Kept].
 func (b *Booted) Kept() time.Time {
 	if e := b.engine.Load(); e != nil {

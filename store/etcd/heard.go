@@ -24,6 +24,8 @@ type heard struct {
 	worst    time.Duration // for how long some node did not have everything, since that was asked last
 	missing  []string      // nodes that did not have everything when that was asked last
 	written  time.Time
+	told     time.Time // what Behind has said that all nodes have everything up to
+	settled  time.Time // the same, when nothing was left to do about what had been said before
 }
 
 // progress is how far somebody has come who may always be a little behind.
@@ -62,9 +64,18 @@ func (e *Engine) Behind() (time.Duration, string) {
 	if len(e.heard.missing) > 0 {
 		who = strings.Join(e.heard.missing, ", ")
 	}
-	behind := max(e.heard.worst, e.config.Now().Sub(e.heard.progress.all))
-	e.heard.worst = 0
+	now := e.config.Now()
+	behind := max(e.heard.worst, now.Sub(e.heard.progress.all))
+	e.heard.worst, e.heard.told = 0, now.Add(-behind)
 	return behind, who
+}
+
+// Settled notes that what the last Behind has told was acted on, durably. Only then it is written down for the next leader, who would
+// not act on it otherwise.
+func (e *Engine) Settled() {
+	e.heard.mu.Lock()
+	defer e.heard.mu.Unlock()
+	e.heard.settled = e.heard.told
 }
 
 // begin takes over what the leader before had written.
@@ -75,6 +86,7 @@ func (h *heard) begin(text string, now time.Time) {
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Before(now) {
 		h.progress.all = now.Add(-now.Sub(at)) // with the monotonic clock
 	}
+	h.told, h.settled = h.progress.all, h.progress.all
 }
 
 // note takes in an answer to a question of now.
@@ -103,7 +115,7 @@ func (h *heard) unwritten(now time.Time) time.Time {
 		return time.Time{}
 	}
 	h.written = now
-	return h.progress.all
+	return h.settled
 }
 
 // listen asks what all nodes have, until a term is over.

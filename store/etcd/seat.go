@@ -197,9 +197,11 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	if err != nil || !response.Succeeded {
 		s.e.revoke(ctx, lease.ID)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	s.owed.Store(revisionOf(response.Responses[1])) // before anybody can take this node for current
+	switch {
 	case response.Succeeded:
 		s.lease, s.key, s.claim = lease.ID, response.Header.Revision, claim
 		s.progress = progress{all: now}
@@ -207,7 +209,6 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	default:
 		err = s.recognise(response)
 	}
-	s.owed.Store(revisionOf(response.Responses[1]))
 	return err
 }
 

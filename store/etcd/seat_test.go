@@ -132,6 +132,8 @@ func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
 	}
 	await(t, "all but b have heard", func() bool { _, who := a.Behind(); return who == "b" })
 	clock.Pass(time.Hour)
+	a.Settled()
+	a.Behind() // what is told after that is not settled
 	heardKey := config(c, t, "a").Prefix + "/heard"
 	await(t, "it is written", func() bool {
 		found, err := c.Client().Get(t.Context(), heardKey)
