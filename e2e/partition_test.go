@@ -8,9 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -48,7 +46,7 @@ func TestPartition(t *testing.T) {
 		w.resolvers = append(w.resolvers, &startUnbound(t, root, led.site.addr(byte(11+i)), unboundOptions{aggressive: i == 0}).resolver)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	asking := askCluster(ctx, t, w, zone, host)
+	asking := w.ask(ctx, t, zone)
 
 	roll := func() {
 		t.Helper()
@@ -98,28 +96,6 @@ func TestPartition(t *testing.T) {
 	stop()
 	asking.Wait()
 	t.Logf("%d secure answers", w.asked.Load())
-}
-
-// askCluster lets resolvers ask about one host without rest.
-func askCluster(ctx context.Context, t *testing.T, w *rollWorld, zone, host string) *sync.WaitGroup {
-	var all sync.WaitGroup
-	for _, r := range w.resolvers {
-		all.Go(func() {
-			tick := time.NewTicker(time.Second / 20)
-			defer tick.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-tick.C:
-				}
-				questions := []question{{host, dns.TypeA, true}, {"_25._tcp." + host, dns.TypeTLSA, true}, {zone, dns.TypeDNSKEY, true},
-					{fmt.Sprintf("no%d.%s", rand.Uint64(), zone), dns.TypeA, false}}
-				w.check(t, r, questions[rand.IntN(len(questions))])
-			}
-		})
-	}
-	return &all
 }
 
 // signers are the keys that sign the records of a zone now, by a name that no cache has.

@@ -61,6 +61,17 @@ func watch(t *testing.T, e *etcd.Engine) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
+// pair is two nodes on a clock that stands still, of which only the first one hears anything.
+func pair(t *testing.T) (c *Cluster, clock *fakeClock, a, b *etcd.Engine) {
+	t.Helper()
+	c = startCluster(t, 1)
+	create(t, c)
+	clock = &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	a, b = join(t, c, "a", clock.Now), join(t, c, "b", clock.Now)
+	watch(t, a)
+	return c, clock, a, b
+}
+
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
@@ -80,11 +91,7 @@ func fresh(e *etcd.Engine) func() bool { return func() bool { return e.Stale() =
 // gone, it answers again when it has heard everything.
 func TestANodeThatDoesNotHear(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, 1)
-	create(t, c)
-	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
-	a, b := join(t, c, "a", clock.Now), join(t, c, "b", clock.Now)
-	watch(t, a)
+	_, clock, a, b := pair(t)
 	if _, err := a.Lead(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +124,7 @@ func TestANodeThatDoesNotHear(t *testing.T) {
 // before it asks for the first time.
 func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, 1)
-	create(t, c)
-	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
-	a, b := join(t, c, "a", clock.Now), join(t, c, "b", clock.Now)
-	watch(t, a)
+	c, clock, a, b := pair(t)
 	ctx, resign := context.WithCancel(t.Context())
 	term, err := a.Lead(ctx)
 	if err != nil {
