@@ -10,12 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mxseal/mxseal/internal/batch"
+	"github.com/mxseal/mxseal/internal/wire"
 )
 
-const (
-	batchSize = 64   // datagrams that are read with one system call
-	maxQuery  = 4096 // octets of a query over UDP; the rest of a longer one is cut off, and what is left is malformed
-)
+// batchSize is how many datagrams are read with one system call.
+const batchSize = 64
+
+// maxQuery is how many octets of a query are read: what replies say that arrives here. The rest of a longer one is cut off, and what is
+// left is malformed. The less memory a batch takes, the more of it stays in the processor's caches.
+const maxQuery = wire.AdvertisedUDPSize
 
 // loops is how many sockets there are for each address: one for each core, among which the kernel spreads the clients
 // (SO_REUSEPORT).
@@ -27,6 +30,8 @@ type udpLoop struct {
 	conn    syscall.RawConn
 	in, out *batch.Batch
 	r       responder
+	hashes  [batchSize]uint64 // of the keys of a batch
+	fetched int               // see memo.Table.Fetch
 }
 
 // serveUDP answers what comes to a socket. Errors do not end it but the end of the server does.
@@ -70,6 +75,9 @@ func (l *udpLoop) receive() (n int, err error) {
 // answer makes the replies to the first n datagrams, and returns how many there are.
 func (l *udpLoop) answer(n int) (replies int) {
 	l.r.now = l.s.Now()
+	if n > 1 {
+		l.fetch(n)
+	}
 	for i := range n {
 		if l.in.Port(i) == 0 {
 			l.s.Metrics.dropped[dropPort].Inc()
@@ -81,6 +89,20 @@ func (l *udpLoop) answer(n int) (replies int) {
 		}
 	}
 	return replies
+}
+
+// fetch prepares the processor's caches for the answers to the first n datagrams, and changes nothing else. To parse a query twice
+// takes a small part of the time that it saves. Names that do not exist are not what many ask for.
+func (l *udpLoop) fetch(n int) {
+	defer func() { _ = recover() }() // the query that makes this panic will do so again, and is answered and counted then
+	r, part, hashes := &l.r, l.s.answers.known, l.hashes[:0]
+	for i := range n {
+		if r.q.Parse(l.in.Data(i)) == wire.Accept {
+			r.key = cacheKey(r.key[:0], &r.q)
+			hashes = append(hashes, part.Hash(r.key))
+		}
+	}
+	l.fetched += part.Fetch(hashes, (*answer).read)
 }
 
 // send sends the first n replies. One that cannot be sent is left out.

@@ -54,6 +54,9 @@ func New[V any](o Options[V]) *Table[V] {
 	return &Table[V]{seed: maphash.MakeSeed(), slots: make([]atomic.Pointer[entry[V]], slots), o: o}
 }
 
+// Hash is the hash of a key.
+func (t *Table[V]) Hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) }
+
 // group returns the slots in which a key may be.
 func (t *Table[V]) group(hash uint64) []atomic.Pointer[entry[V]] {
 	at := int(hash) & (len(t.slots) - 1) &^ (ways - 1)
@@ -63,7 +66,7 @@ func (t *Table[V]) group(hash uint64) []atomic.Pointer[entry[V]] {
 // Get returns the value of a key, nil if there is none, and whether it was asked for before, as far as is remembered: what is about
 // to make room has to be asked for again. It may be spent. It must not be changed.
 func (t *Table[V]) Get(key []byte) (v *V, again bool) {
-	group := t.group(maphash.Bytes(t.seed, key))
+	group := t.group(t.Hash(key))
 	for i := range group {
 		e := group[i].Load()
 		if e == nil || e.key != string(key) {
@@ -75,6 +78,36 @@ func (t *Table[V]) Get(key []byte) (v *V, again bool) {
 		return &e.value, again
 	}
 	return nil, false
+}
+
+// together is how many keys Fetch takes at a time.
+const together = 64
+
+// Fetch reads what Get is about to read for keys of these hashes, of which the first 64 count, so that it is in the processor's
+// caches then. Each step is taken for all keys before the next one, and reads that do not depend on each other run at the same time:
+// the processor waits for memory once for each step instead of once for each key. The function read does the same for what a value
+// refers to; its result, as that of Fetch, is any number that depends on what was read, so that no compiler leaves it out.
+func (t *Table[V]) Fetch(hashes []uint64, read func(*V) int) (sum int) {
+	var room [together * ways]*entry[V]
+	entries := room[:0]
+	for _, hash := range hashes[:min(len(hashes), together)] {
+		group := t.group(hash)
+		for i := range group {
+			if e := group[i].Load(); e != nil {
+				entries = append(entries, e)
+			}
+		}
+	}
+	for _, e := range entries {
+		sum += len(e.key)
+	}
+	for _, e := range entries {
+		if e.key != "" {
+			sum += int(e.key[0])
+		}
+		sum += read(&e.value)
+	}
+	return sum
 }
 
 // Scan calls f with the entries from a slot on, until f returns false, and returns the slot to go on with: 0 at the end of the

@@ -2,6 +2,9 @@ package memo
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -159,5 +162,70 @@ func TestScanSeesEachEntryOnce(t *testing.T) {
 		if len(seen) != check(t, c) {
 			t.Errorf("%d seen, of %d", len(seen), check(t, c))
 		}
+	}
+}
+
+// What Fetch reads is there or not; nothing is changed by it, not even what is taken as asked for.
+func TestFetchChangesNothing(t *testing.T) {
+	c := table(100_000)
+	for i := range 50 {
+		c.Put(fmt.Sprint(i), value{"x", 100}, 50, 0)
+	}
+	c.Put("", value{"x", 100}, 50, 0)
+	var hashes []uint64
+	for i := range 70 {
+		hashes = append(hashes, c.Hash([]byte(fmt.Sprint(i))))
+	}
+	seen := 0
+	for _, n := range []int{0, 1, 64, 70} {
+		c.Fetch(hashes[:n], func(v *value) int { seen++; return len(v.text) })
+	}
+	if seen < 1+2*50 {
+		t.Errorf("%d values were read", seen)
+	}
+	for i := range 50 {
+		if v, again := c.Get([]byte(fmt.Sprint(i))); v == nil || again {
+			t.Errorf("%d: %v, asked for: %v", i, v, again)
+		}
+	}
+}
+
+// lines reads one octet of each line of a cache.
+func lines(v *value) (sum int) {
+	for i := 0; i < len(v.text); i += 64 {
+		sum += int(v.text[i])
+	}
+	return sum
+}
+
+// To read values of which the processor's caches have few: each when it is asked for, and fetched for a batch first.
+func BenchmarkGet(b *testing.B) {
+	const entries, batch = 1 << 19, 32
+	c := table(1 << 30)
+	for i := range entries {
+		c.Put(fmt.Sprint(i), value{strings.Repeat("x", 200), 100}, 200, 0)
+	}
+	for _, fetch := range []bool{false, true} {
+		b.Run(map[bool]string{true: "fetched", false: "alone"}[fetch], func(b *testing.B) {
+			var keys [batch][]byte
+			var hashes [batch]uint64
+			var room [512]byte
+			sum := 0
+			for b.Loop() {
+				for i := range keys {
+					keys[i] = strconv.AppendInt(keys[i][:0], rand.Int64N(entries), 10)
+					hashes[i] = c.Hash(keys[i])
+				}
+				if fetch {
+					sum += c.Fetch(hashes[:], lines)
+				}
+				for i := range keys {
+					if v, _ := c.Get(keys[i]); v != nil {
+						sum += copy(room[:], v.text)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batch, "ns/get")
+		})
 	}
 }
