@@ -21,6 +21,8 @@ type State interface {
 	zone.Keys
 	// Revision is that of the last commit the state contains.
 	Revision() uint64
+	// Format is that of the database: new records are written in it.
+	Format() uint8
 	// Keys returns the keys of a zone, sealed; empty when there are none.
 	Keys(apex zone.Name) []*keymgmt.KeyRecord
 	// Chain returns the chain of trust of a zone, nil if there is none.

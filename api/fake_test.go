@@ -43,6 +43,7 @@ func visit[T zone.Row](s *memState, kind zone.Kind, after string, yield func(T) 
 }
 
 func (s *memState) Revision() uint64             { return s.revision }
+func (s *memState) Format() uint8                { return 1 }
 func (s *memState) Zone(n zone.Name) *zone.Zone  { return get[*zone.Zone](s, zone.KindZone, n.String()) }
 func (s *memState) Pool(n string) *zone.Pool     { return get[*zone.Pool](s, zone.KindPool, n) }
 func (s *memState) Tenant(n string) *zone.Tenant { return get[*zone.Tenant](s, zone.KindTenant, n) }

@@ -23,9 +23,11 @@ type Cluster interface {
 type Member struct {
 	Name     string
 	Version  string // of the program
+	Format   uint8  // of records: the newest that the program knows
 	Since    time.Time
-	Revision uint64        // it has everything up to here; 0 while it loads
-	Silent   time.Duration // since it was heard of last
+	Revision uint64         // it has everything up to here; 0 while it loads
+	Silent   time.Duration  // since it was heard of last
+	Offset   *time.Duration // of its clock, by the clock of the node that is asked; nil if that is not known
 	Leads    bool
 }
 
@@ -38,16 +40,19 @@ func (m Member) isAlive() bool { return m.Silent < maxSilence }
 type Node struct {
 	Name     string    `json:"name"`
 	Version  string    `json:"version" doc:"of the program"`
+	Format   uint8     `json:"format" doc:"the newest format of records that the program knows"`
 	Since    time.Time `json:"since" doc:"when it started"`
 	Revision uint64    `json:"revision" doc:"it has everything up to here, by what it said last; 0 while it loads"`
 	Behind   bool      `json:"behind" doc:"it does not have everything that another one has, by what they said last; so it is for a moment after each change"`
 	Silent   string    `json:"silent" doc:"a duration such as 2s: how long ago it was heard of. From 15s on nothing waits for it but key rollovers"`
 	Leads    bool      `json:"leads" doc:"it rolls the keys"`
+	Offset   *string   `json:"clock_offset" doc:"a duration such as -3ms: by how much its clock is fast, by the clock of the node that is asked. It is too small by the time that a report of it takes, at best of the last eight, which are ten seconds apart. null if nothing was heard of the clock yet"`
 }
 
 // Nodes is the answer to GET /v1/nodes.
 type Nodes struct {
-	Nodes []Node `json:"nodes" doc:"in the order of their names"`
+	Format uint8  `json:"format" doc:"that of the database: new records are written in it. It is raised when every node knows a newer one"`
+	Nodes  []Node `json:"nodes" doc:"in the order of their names"`
 }
 
 func (a *API) nodeRoutes() {
@@ -68,7 +73,8 @@ func (a *API) members(ctx context.Context) ([]Member, error) {
 }
 
 func (a *API) listNodes(c *call, _ nothing) (answer[Nodes], error) {
-	newest := a.Store.State().Revision()
+	state := a.Store.State()
+	newest := state.Revision()
 	all, err := a.members(c.ctx)
 	if err != nil {
 		return answer[Nodes]{}, err
@@ -76,10 +82,13 @@ func (a *API) listNodes(c *call, _ nothing) (answer[Nodes], error) {
 	for _, m := range all {
 		newest = max(newest, m.Revision)
 	}
-	out := Nodes{Nodes: make([]Node, len(all))}
+	out := Nodes{Format: state.Format(), Nodes: make([]Node, len(all))}
 	for i, m := range all {
-		out.Nodes[i] = Node{Name: m.Name, Version: m.Version, Since: m.Since, Revision: m.Revision, Behind: m.Revision < newest,
+		out.Nodes[i] = Node{Name: m.Name, Version: m.Version, Format: m.Format, Since: m.Since, Revision: m.Revision, Behind: m.Revision < newest,
 			Silent: *durationText(m.Silent), Leads: m.Leads}
+		if m.Offset != nil {
+			out.Nodes[i].Offset = durationText(m.Offset.Round(time.Millisecond))
+		}
 	}
 	return answer[Nodes]{body: out}, nil
 }

@@ -117,12 +117,12 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 
 func TestNodes(t *testing.T) {
 	since := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	w := newClusterWorld(t, api.Member{Name: "ns1", Version: "v1", Since: since, Revision: 9, Silent: 2 * time.Second, Leads: true},
-		api.Member{Name: "ns2", Version: "v2", Since: since, Revision: 8, Silent: time.Minute}, api.Member{Name: "ns3"})
-	const want = `{"nodes":[` +
-		`{"name":"ns1","version":"v1","since":"2030-01-01T00:00:00Z","revision":9,"behind":false,"silent":"2s","leads":true},` +
-		`{"name":"ns2","version":"v2","since":"2030-01-01T00:00:00Z","revision":8,"behind":true,"silent":"1m","leads":false},` +
-		`{"name":"ns3","version":"","since":"0001-01-01T00:00:00Z","revision":0,"behind":true,"silent":"0s","leads":false}]}` + "\n"
+	w := newClusterWorld(t, api.Member{Name: "ns1", Version: "v1", Format: 1, Since: since, Revision: 9, Silent: 2 * time.Second, Offset: new(time.Duration(0)), Leads: true},
+		api.Member{Name: "ns2", Version: "v2", Format: 2, Since: since, Revision: 8, Silent: time.Minute, Offset: new(-1234567 * time.Microsecond)}, api.Member{Name: "ns3"})
+	const want = `{"format":1,"nodes":[` +
+		`{"name":"ns1","version":"v1","format":1,"since":"2030-01-01T00:00:00Z","revision":9,"behind":false,"silent":"2s","leads":true,"clock_offset":"0s"},` +
+		`{"name":"ns2","version":"v2","format":2,"since":"2030-01-01T00:00:00Z","revision":8,"behind":true,"silent":"1m","leads":false,"clock_offset":"-1.235s"},` +
+		`{"name":"ns3","version":"","format":0,"since":"0001-01-01T00:00:00Z","revision":0,"behind":true,"silent":"0s","leads":false,"clock_offset":null}]}` + "\n"
 	if r := w.call("GET", "/v1/nodes", ""); r.StatusCode != 200 || string(r.body) != want {
 		t.Errorf("%d\n got %s\nwant %s", r.StatusCode, r.body, want)
 	}

@@ -169,7 +169,7 @@ func expectNodes(t testing.TB, s *server, n int) {
 			return err
 		}
 		leads := 0
-		for i, node := range all {
+		for i, node := range all.Nodes {
 			if node.Leads {
 				leads++
 			}
@@ -177,7 +177,7 @@ func expectNodes(t testing.TB, s *server, n int) {
 				return fmt.Errorf("%+v", node)
 			}
 		}
-		if len(all) != n || leads != 1 {
+		if len(all.Nodes) != n || leads != 1 {
 			return fmt.Errorf("%+v", all)
 		}
 		return nil

@@ -19,8 +19,9 @@ import (
 // insideVar tells the test binary that it runs in the sandbox, and where its directory is.
 const insideVar = "E2E_SANDBOX"
 
-// binary is the mxseal that is tested. Set before the first test runs.
-var binary string
+// binary is the mxseal that is tested, and nextBinary the same with the format of records after the present one. Set before the first
+// test runs.
+var binary, nextBinary string
 
 // TestMain builds mxseal and starts the test binary again inside of the sandbox. Listing the tests needs neither.
 func TestMain(m *testing.M) {
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	if dir := os.Getenv(insideVar); dir != "" {
-		binary = filepath.Join(dir, "mxseal")
+		binary, nextBinary = filepath.Join(dir, "mxseal"), filepath.Join(dir, "mxseal-next")
 		if err := furnishSandbox(dir); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e: sandbox:", err)
 			os.Exit(1)
@@ -58,9 +59,11 @@ func runInSandbox() (code int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return 1, err
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "mxseal"), "../cmd/mxseal")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("%s: %w\n%s", build, err, out)
+	for name, tags := range map[string]string{"mxseal": "", "mxseal-next": "nextformat"} {
+		build := exec.Command("go", "build", "-tags", tags, "-o", filepath.Join(dir, name), "../cmd/mxseal")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("%s: %w\n%s", build, err, out)
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {

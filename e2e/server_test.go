@@ -35,6 +35,7 @@ type server struct {
 	addr netip.Addr // of its DNS service, port 53
 	more []string   // further variables of its environment
 	args []string   // instead of those of the development mode
+	next bool       // it is one of the next format
 }
 
 // startServer starts mxseal with an empty database.
@@ -59,7 +60,11 @@ func (s *server) launch(t testing.TB) {
 	if args == nil {
 		args = []string{"serve", "--dev", "--data", s.dir}
 	}
-	s.daemon = start(t, s.env(), binary, args...)
+	program := binary
+	if s.next {
+		program = nextBinary
+	}
+	s.daemon = start(t, s.env(), program, args...)
 	s.await(t, "is ready", func() error { return get(fmt.Sprintf("http://%s:9153/readyz", s.site.loopback())) })
 	var err error
 	s.Client, err = client.New(client.Config{Server: s.url(), Token: s.token(t), Timeout: patience})

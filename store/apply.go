@@ -17,13 +17,14 @@ type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Ch
 // loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet. Records
 // are decoded beside each other, and inserted in their order.
 type loader struct {
-	o     Options
-	how   strictness
-	db    *memdb.MemDB
-	batch []Record
-	queue chan decoding // in the order of the records
-	done  chan struct{} // closed when all that was queued is inserted, or one could not be
-	err   error         // why not; to be read when done is closed
+	o      Options
+	how    strictness
+	format uint8 // of the database, as far as is known
+	db     *memdb.MemDB
+	batch  []Record
+	queue  chan decoding // in the order of the records
+	done   chan struct{} // closed when all that was queued is inserted, or one could not be
+	err    error         // why not; to be read when done is closed
 }
 
 const (
@@ -44,8 +45,8 @@ type loaded struct {
 	zone.Row
 }
 
-// strictness is what a load does with what this node cannot use: records of kinds that a newer version writes, and keys that do not
-// open. At a start they are errors. A node that answers already does as with commits: it goes on without.
+// strictness is what a load does with keys that do not open. At a start they are errors. A node that answers already does as with
+// commits: it goes on without.
 type strictness bool
 
 const (
@@ -54,7 +55,7 @@ const (
 )
 
 func newLoader(o Options, how strictness) *loader {
-	l := &loader{o: o, how: how, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
+	l := &loader{o: o, how: how, format: 1, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
@@ -85,8 +86,8 @@ func (l *loader) insert() error {
 
 // add takes a record. An error may be about one that was added before.
 func (l *loader) add(r Record) error {
-	if l.how == tolerant && !slices.Contains(loadedKinds, r.Kind) {
-		return nil
+	if r.Kind == KindFormat {
+		l.format = max(1, r.Format)
 	}
 	if l.batch == nil {
 		l.batch = make([]Record, 0, loadBatch)
@@ -135,7 +136,11 @@ func (l *loader) finish(revision uint64) (*writer, error) {
 	if l.stop(); l.err != nil {
 		return nil, l.err
 	}
+	if err := CheckFormat(Format, l.format); err != nil {
+		return nil, err
+	}
 	s := snapshot(l.db, revision, nil, &keymgmt.Ring{})
+	s.format = l.format
 	w := newWriter(l.db, s, l.o)
 	for _, z := range s.sorted {
 		if l.how == tolerant {
@@ -260,6 +265,7 @@ func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.
 		table = nil
 	}
 	next = snapshot(w.db, c.Revision, table, w.last.ring)
+	next.format = formatAfter(w.last.format, c)
 	for apex := range t.keys {
 		next.ring = w.reopen(next, apex)
 	}
@@ -268,10 +274,23 @@ func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.
 	return next, zones, hosts, nil
 }
 
+// formatAfter is the format of the database after a commit.
+func formatAfter(format uint8, c Commit) uint8 {
+	for _, w := range c.Writes {
+		if w.Kind == KindFormat {
+			format = max(1, w.Format)
+		}
+	}
+	return format
+}
+
 // write changes one row; a nil row was deleted or has no place in memory.
 func (w *writer) write(txn *memdb.Txn, write Write, revision uint64) (row, old zone.Row, err error) {
 	if !slices.Contains(loadedKinds, write.Kind) {
-		return nil, nil, nil
+		if write.Value != nil {
+			_, err = decode(Record{write.Kind, write.ID, revision, write.Value, write.Format}) // of a kind that is not known it is an error
+		}
+		return nil, nil, err
 	}
 	raw, err := txn.First(string(write.Kind), byID, keyOf(write.Kind, write.ID))
 	if err != nil {
@@ -284,7 +303,7 @@ func (w *writer) write(txn *memdb.Txn, write Write, revision uint64) (row, old z
 		}
 		return nil, old, err
 	}
-	row, err = decode(Record{write.Kind, write.ID, revision, write.Value})
+	row, err = decode(Record{write.Kind, write.ID, revision, write.Value, write.Format})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -310,6 +329,7 @@ func (w *writer) reopen(s *State, apex zone.Name) *keymgmt.Ring {
 // openMissing returns a state in which the keys of zones that had none are open, and those zones.
 func (w *writer) openMissing() (next *State, zones []zone.Name) {
 	next = snapshot(w.db, w.last.revision, w.last.zoneTable, w.last.ring)
+	next.format = w.last.format
 	for _, z := range next.sorted {
 		if next.ring.KeySet(z.Name) == nil {
 			if next.ring = w.reopen(next, z.Name); next.ring.KeySet(z.Name) != nil {

@@ -75,9 +75,10 @@ func (s *Sum) Add(r Record) {
 		s.kinds[r.Kind] = h
 	}
 	s.Records++
-	var head [16]byte
+	var head [17]byte
 	binary.BigEndian.PutUint64(head[:8], uint64(len(r.ID)))
-	binary.BigEndian.PutUint64(head[8:], uint64(len(r.Value)))
+	binary.BigEndian.PutUint64(head[8:16], uint64(len(r.Value)))
+	head[16] = max(1, r.Format)
 	h.Write(head[:])
 	h.Write([]byte(r.ID))
 	h.Write(r.Value)

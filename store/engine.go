@@ -28,6 +28,7 @@ type Record struct {
 	ID       string
 	Revision uint64 // of the commit that wrote it
 	Value    []byte
+	Format   uint8 // of the value; 0 is 1
 }
 
 // Write puts a record, or deletes it if Value is nil, provided that the record there has revision Expect; 0 means
@@ -37,6 +38,7 @@ type Write struct {
 	ID     string
 	Expect uint64
 	Value  []byte
+	Format uint8 // of the value; 0 is 1
 }
 
 // Tx is what is to be committed, all or nothing. A record is written at most once.
@@ -50,7 +52,7 @@ type Tx struct {
 const maxID = 4096
 
 // Check refuses transactions that make no sense, which no engine may write: a record written twice, the deletion of one
-// that is required to be absent, ids that are empty, too long or have a zero octet.
+// that is required to be absent, formats that this version does not know, ids that are empty, too long or have a zero octet.
 func (tx Tx) Check() error {
 	seen := make(map[zone.Ref]bool, len(tx.Writes))
 	for _, w := range tx.Writes {
@@ -60,6 +62,8 @@ func (tx Tx) Check() error {
 			return fmt.Errorf("there can be no record %.80q of kind %q", w.ID, w.Kind)
 		case w.Value == nil && w.Expect == 0:
 			return fmt.Errorf("record %q of kind %q is to be deleted and not to be there", w.ID, w.Kind)
+		case w.Format > Format:
+			return fmt.Errorf("record %q of kind %q: %w", w.ID, w.Kind, CheckRecord(Format, w.Format))
 		case seen[record]:
 			return fmt.Errorf("record %q of kind %q is to be written twice", w.ID, w.Kind)
 		}
@@ -83,10 +87,12 @@ type Term struct {
 // Node is one of the nodes that share a database.
 type Node struct {
 	Name     string
-	Version  string        // of the program
-	Since    time.Time     // when it started
-	Revision uint64        // it has everything up to here; 0 while it loads
-	Silent   time.Duration // since it was heard of last
+	Version  string         // of the program
+	Format   uint8          // the newest that the program knows
+	Since    time.Time      // when it started
+	Revision uint64         // it has everything up to here; 0 while it loads
+	Silent   time.Duration  // since it was heard of last
+	Offset   *time.Duration // of its clock, by the clock of the node that is asked; nil if that is not known
 	Leads    bool
 }
 
@@ -109,7 +115,7 @@ type Shared interface {
 // safe for concurrent use.
 type Engine interface {
 	// Load visits all records as they are at one revision, which it returns: the records of a kind in the order of
-	// their ids. Damage is an error, never a record left out. The records' values are yield's to keep.
+	// their ids. Damage is an error, never a record left out, and so is a format that this version does not know, here and in Watch. The records' values are yield's to keep.
 	Load(ctx context.Context, yield func(Record) error) (revision uint64, err error)
 	// Watch calls apply with every commit after a revision, in order and without gaps, until ctx is done, apply fails or
 	// the engine ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.
@@ -120,7 +126,8 @@ type Engine interface {
 	// nothing was written.
 	Commit(ctx context.Context, tx Tx) (revision uint64, err error)
 	// Lead waits until this node is the leader, which it is until ctx is done or the term ends. Transactions of a term that is over
-	// are refused with ErrDeposed. The engine that is for one node alone leads at once.
+	// are refused with ErrDeposed. The engine that is for one node alone leads at once. Who leads raises the format of the database, one
+	// by one, when all nodes know the next.
 	Lead(ctx context.Context) (Term, error)
 	// Backup writes a copy that is consistent at one revision, in a form of the engine's own.
 	Backup(w io.Writer) error

@@ -169,7 +169,7 @@ func TestVisits(t *testing.T) {
 func TestErrorsDoNotPrintRows(t *testing.T) {
 	w := newWorld(t)
 	k := &keymgmt.KeyRecord{ID: "k", Zone: zone.MustParseName("mx.test."), Sealed: []byte("very secret")}
-	tx, err := store.Encode(zone.Changes{Puts: []zone.Row{k}})
+	tx, err := store.Encode(zone.Changes{Puts: []zone.Row{k}}, store.OldestWritten)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func TestNothingToCommit(t *testing.T) {
 	puts := 0
 	put := func() (uint64, error) { // by another node, while this one is asked
 		puts++
-		tx, err := store.Encode(zone.Changes{Puts: []zone.Row{&zone.Pool{Name: fmt.Sprint("p", puts)}}})
+		tx, err := store.Encode(zone.Changes{Puts: []zone.Row{&zone.Pool{Name: fmt.Sprint("p", puts)}}}, store.OldestWritten)
 		if err != nil {
 			return 0, err
 		}

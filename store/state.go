@@ -14,6 +14,7 @@ import (
 // comes later, and is safe for concurrent use. It implements zone.View and zone.Keys.
 type State struct {
 	revision uint64
+	format   uint8
 	txn      *memdb.Txn // a snapshot; never written
 	*zoneTable
 	ring *keymgmt.Ring
@@ -51,6 +52,9 @@ func (t *zoneTable) below(apex zone.Name) []*zone.Zone {
 
 // Revision is that of the last commit the state contains.
 func (s *State) Revision() uint64 { return s.revision }
+
+// Format is that of the database: what is written from this state is in it.
+func (s *State) Format() uint8 { return s.format }
 
 // Zone implements zone.View.
 func (s *State) Zone(apex zone.Name) *zone.Zone { return s.zones[apex] }

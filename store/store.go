@@ -317,7 +317,7 @@ func (s *Store) newerThan(ctx context.Context, old *State) error {
 
 // commit does what can fail, then the durable write, then waits for it to come back.
 func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes, term uint64) (uint64, error) {
-	tx, err := Encode(changes)
+	tx, err := Encode(changes, state.format)
 	if err != nil {
 		return 0, err
 	}

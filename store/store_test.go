@@ -192,7 +192,7 @@ func TestKeysThatOpenLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx, err := store.Encode(zone.Changes{Puts: rows})
+	tx, err := store.Encode(zone.Changes{Puts: rows}, store.OldestWritten)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestFeedSurvivesBadKeys(t *testing.T) {
 	apex := zone.MustParseName("mx.test.")
 	k := *w.store.State().Keys(apex)[0]
 	k.Sealed = nil
-	tx, err := store.Encode(zone.Changes{Puts: []zone.Row{&k}})
+	tx, err := store.Encode(zone.Changes{Puts: []zone.Row{&k}}, store.OldestWritten)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -217,12 +217,8 @@ func (c *Client) DeleteToken(ctx context.Context, id string, conditions ...Condi
 }
 
 // Nodes returns all nodes that answer, and those that may and cannot be heard of.
-func (c *Client) Nodes(ctx context.Context) ([]api.Node, error) {
-	out, err := call[api.Nodes](ctx, c, http.MethodGet, path("nodes"), nil)
-	if err != nil {
-		return nil, err
-	}
-	return out.Nodes, nil
+func (c *Client) Nodes(ctx context.Context) (*api.Nodes, error) {
+	return call[api.Nodes](ctx, c, http.MethodGet, path("nodes"), nil)
 }
 
 // ForgetNode says that a node does not answer any more.

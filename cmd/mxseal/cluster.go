@@ -54,7 +54,7 @@ func (n *node) enlist() {
 	cluster, several := n.engine.(member)
 	if !several {
 		name, _ := os.Hostname()
-		n.nodes = alone{n, store.Node{Name: name, Version: version(), Since: time.Now().UTC(), Leads: true}}
+		n.nodes = alone{n, store.Node{Name: name, Version: version(), Format: store.Format, Since: time.Now().UTC(), Offset: new(time.Duration(0)), Leads: true}}
 		return
 	}
 	n.cluster, n.nodes = cluster, cluster

@@ -20,16 +20,31 @@ func nodeList(f *clientFlags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printList(cmd.OutOrStdout(), f.output, each(nodes), row(func(n api.Node) []string {
-			return []string{n.Name, yesNo(n.Leads), n.Version, n.Since.Format(time.RFC3339), fmt.Sprint(n.Revision), yesNo(n.Behind), n.Silent}
-		}, "NODE", "LEADS", "VERSION", "SINCE", "REVISION", "BEHIND", "SILENT"))
+		return printItem(cmd.OutOrStdout(), f.output, nodes, columns[api.Nodes]{
+			head: []string{"NODE", "LEADS", "VERSION", "FORMAT", "WRITTEN", "SINCE", "REVISION", "BEHIND", "SILENT", "CLOCK"}, rows: nodeRows})
 	})
 	cmd.Long = `List the nodes that answer, and those that may and cannot be heard of. The one that leads rolls the keys. A node has everything up to its
 REVISION; it is BEHIND while another one has more, as all are for a moment after each change. SILENT is how long ago a node was
-heard of: more than a few seconds are no good sign.
+heard of: more than a few seconds are no good sign. CLOCK is by how much the clock of a node is fast, by the clock of the node that is
+asked, and ? if that has not heard of it yet; some milliseconds too little, for the time that it takes to hear of it.
+
+FORMAT is the newest format of records that the node knows, WRITTEN the one that all write now: it is raised when all know a newer one.
+From then on nodes that do not know it refuse to start.
 
 A node that is stopped leaves the list by itself; one that is lost does when store.etcd.stale_after is over, or is forgotten.`
 	return cmd
+}
+
+func nodeRows(all api.Nodes) (rows [][]string) {
+	for _, n := range all.Nodes {
+		clock := "?"
+		if n.Offset != nil {
+			clock = *n.Offset
+		}
+		rows = append(rows, []string{n.Name, yesNo(n.Leads), n.Version, fmt.Sprint(n.Format), fmt.Sprint(all.Format), n.Since.Format(time.RFC3339),
+			fmt.Sprint(n.Revision), yesNo(n.Behind), n.Silent, clock})
+	}
+	return rows
 }
 
 func nodeForget(f *clientFlags) *cobra.Command {

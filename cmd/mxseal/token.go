@@ -78,7 +78,7 @@ func createLocally(cmd *cobra.Command, f *configFlags, spec api.TokenSpec, lifet
 	if err != nil {
 		return err
 	}
-	tx, err := store.Encode(zone.Changes{Puts: []zone.Row{token}})
+	tx, err := store.Encode(zone.Changes{Puts: []zone.Row{token}}, store.OldestWritten)
 	if err != nil {
 		return err
 	}

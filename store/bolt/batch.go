@@ -35,9 +35,9 @@ func (b *batch) revision(kind zone.Kind, id string) (uint64, error) {
 	if sealed == nil {
 		return 0, nil
 	}
-	revision, _, err := unseal(string(kind), []byte(id), sealed)
+	revision, _, _, err := unseal(string(kind), []byte(id), sealed)
 	if err != nil {
-		return 0, fmt.Errorf("%w: record %q in bucket %q: %w", ErrCorrupt, id, kind, err)
+		return 0, fmt.Errorf("record %q in bucket %q: %w", id, kind, err)
 	}
 	return revision, nil
 }
@@ -87,7 +87,7 @@ func (b *batch) put(w store.Write) error {
 	case w.Expect == 0:
 		b.meta.Counts[w.Kind]++
 	}
-	return bucket.Put([]byte(w.ID), seal(string(w.Kind), []byte(w.ID), b.meta.Revision, w.Value))
+	return bucket.Put([]byte(w.ID), seal(string(w.Kind), []byte(w.ID), b.meta.Revision, w.Format, w.Value))
 }
 
 // finish writes the meta record.
@@ -100,5 +100,5 @@ func (b *batch) finish() error {
 	if err != nil {
 		return err
 	}
-	return bucket.Put([]byte(metaKey), seal(metaBucket, []byte(metaKey), b.meta.Revision, value))
+	return bucket.Put([]byte(metaKey), seal(metaBucket, []byte(metaKey), b.meta.Revision, 1, value))
 }

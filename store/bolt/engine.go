@@ -27,7 +27,8 @@ type Engine struct {
 	queue   *store.Queue
 	closing chan struct{}
 
-	term atomic.Uint64
+	term  atomic.Uint64
+	raise atomic.Pointer[store.Write] // makes the format of this version that of the database; nil if it is
 
 	mu      sync.Mutex // guards what follows
 	newest  uint64     // revision
@@ -49,8 +50,14 @@ func Open(dir string) (*Engine, error) {
 		return nil, err
 	}
 	var m meta
+	var raise *store.Write
 	err = guarded(func() error {
-		return db.View(func(tx *bbolt.Tx) (err error) { m, err = readMeta(tx); return err })
+		return db.View(func(tx *bbolt.Tx) (err error) {
+			if m, err = readMeta(tx); err == nil {
+				raise, err = checkFormat(tx)
+			}
+			return err
+		})
 	})
 	if err == nil {
 		err = removeCopies(dir)
@@ -60,8 +67,27 @@ func Open(dir string) (*Engine, error) {
 	}
 	e := &Engine{db: db, newest: m.Revision,
 		queue: store.NewQueue(maxBatch), closing: make(chan struct{}), news: make(chan struct{})}
+	e.raise.Store(raise)
 	go e.write(m)
 	return e, nil
+}
+
+// checkFormat makes sure that this version can work with a database, and returns the write that makes its own format that of the
+// database; nil if it is.
+func checkFormat(tx *bbolt.Tx) (raise *store.Write, err error) {
+	format, revision, id := uint8(1), uint64(0), []byte(store.FormatRef(0).ID)
+	if bucket := tx.Bucket([]byte(store.KindFormat)); bucket != nil {
+		if sealed := bucket.Get(id); sealed != nil {
+			revision, format, _, err = unseal(string(store.KindFormat), id, sealed)
+		}
+	}
+	if err == nil {
+		err = store.CheckFormat(store.Format, format)
+	}
+	if err != nil || format == store.Format {
+		return nil, err
+	}
+	return new(store.WriteFormat(store.Format, revision)), nil
 }
 
 // Load implements store.Engine.
@@ -247,9 +273,13 @@ func (e *Engine) since(after uint64) ([]store.Commit, <-chan struct{}, error) {
 }
 
 // Lead implements store.Engine: the lock on the file makes its owner the leader. Terms are counted from the opening of the engine
-// on, since nobody else can have one of before.
-func (e *Engine) Lead(context.Context) (store.Term, error) {
-	return store.Term{Token: e.term.Add(1)}, nil
+// on, since nobody else can have one of before. If the format cannot be raised, the older one is written until the next start.
+func (e *Engine) Lead(ctx context.Context) (store.Term, error) {
+	term := store.Term{Token: e.term.Add(1)}
+	if raise := e.raise.Swap(nil); raise != nil {
+		_, _ = e.Commit(ctx, store.Tx{Writes: []store.Write{*raise}})
+	}
+	return term, nil
 }
 
 // Close ends the writer and closes the file.

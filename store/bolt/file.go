@@ -37,14 +37,14 @@ var (
 
 // meta is the one record of the bucket meta.
 type meta struct {
-	Format   int               `json:"format"`
+	Layout   int               `json:"format"`
 	ID       string            `json:"id"` // random
 	Revision uint64            `json:"revision"`
 	Counts   map[zone.Kind]int `json:"counts"` // records of each bucket
 }
 
 const (
-	format     = 1
+	layout     = 1 // of the file. The format of records is another matter: see store.Format
 	metaBucket = "meta"
 	metaKey    = "meta"
 )
@@ -69,12 +69,12 @@ func Create(dir string, rows ...zone.Row) error {
 
 // newMeta is that of a database that has nothing yet.
 func newMeta() meta {
-	return meta{Format: format, ID: rand.Text(), Counts: map[zone.Kind]int{}}
+	return meta{Layout: layout, ID: rand.Text(), Counts: map[zone.Kind]int{}}
 }
 
 // first writes the first commit.
 func first(db *bbolt.DB, rows []zone.Row) error {
-	tx, err := store.Encode(zone.Changes{Puts: rows})
+	tx, err := store.First(rows)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ type filling struct {
 }
 
 func (f *filling) add(r store.Record) error {
-	if err := (store.Tx{Writes: []store.Write{{Kind: r.Kind, ID: r.ID, Value: r.Value}}}).Check(); err != nil {
+	if err := (store.Tx{Writes: []store.Write{{Kind: r.Kind, ID: r.ID, Value: r.Value, Format: r.Format}}}).Check(); err != nil {
 		return err
 	}
 	if f.records = append(f.records, r); len(f.records) < fillBatch {
@@ -136,7 +136,7 @@ func (f *filling) send(last bool) error {
 		b.tx = tx
 		for _, r := range f.records {
 			b.meta.Revision = max(r.Revision, 1)
-			if err := b.put(store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value}); err != nil {
+			if err := b.put(store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value, Format: r.Format}); err != nil {
 				return fmt.Errorf("write %q to bucket %q: %w", r.ID, r.Kind, err)
 			}
 			f.meta.Revision = max(f.meta.Revision, b.meta.Revision)
@@ -332,15 +332,15 @@ func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	if bucket == nil {
 		return m, fmt.Errorf("%w: it has no bucket %q; is it a database of mxseal?", ErrCorrupt, metaBucket)
 	}
-	_, value, err := unseal(metaBucket, []byte(metaKey), bucket.Get([]byte(metaKey)))
+	_, _, value, err := unseal(metaBucket, []byte(metaKey), bucket.Get([]byte(metaKey)))
 	if err != nil {
-		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
+		return m, fmt.Errorf("meta record: %w", err)
 	}
 	if err := json.Unmarshal(value, &m); err != nil {
 		return m, fmt.Errorf("%w: meta record: %w", ErrCorrupt, err)
 	}
-	if m.Format != format {
-		return m, fmt.Errorf("the database has format %d; this version of mxseal knows format %d", m.Format, format)
+	if m.Layout != layout {
+		return m, fmt.Errorf("the file has layout %d; this version of mxseal knows layout %d", m.Layout, layout)
 	}
 	return m, nil
 }
@@ -359,18 +359,18 @@ func loadBucket(ctx context.Context, tx *bbolt.Tx, kind zone.Kind, want int, new
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		revision, value, err := unseal(string(kind), k, b)
+		revision, format, value, err := unseal(string(kind), k, b)
 		if err == nil && revision > newest {
-			err = fmt.Errorf("it has revision %d, the database %d", revision, newest)
+			err = fmt.Errorf("%w: it has revision %d, the database %d", ErrCorrupt, revision, newest)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: record %q in bucket %q: %w", ErrCorrupt, k, kind, err)
+			return fmt.Errorf("record %q in bucket %q: %w", k, kind, err)
 		}
 		if len(value) > cap(room)-len(room) {
 			room = make([]byte, 0, max(loadRoom, len(value)))
 		}
 		room = append(room, value...)
-		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: slices.Clip(room[len(room)-len(value):])})
+		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: slices.Clip(room[len(room)-len(value):]), Format: format})
 	})
 	if err == nil && n != want {
 		err = fmt.Errorf("%w: bucket %q has %d records, not %d", ErrCorrupt, kind, n, want)

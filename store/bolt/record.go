@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/mxseal/mxseal/store"
 )
 
-// A value in the file is one octet of format version, 8 of revision, 4 of CRC-32C over all else and the key, then the
+// A value in the file is one octet of format, see [store.Format], 8 of revision, 4 of CRC-32C over all else and the key, then the
 // value itself.
 const (
-	recordVersion = 1
-	atRevision    = 1
-	atSum         = 9
-	atValue       = 13
+	atRevision = 1
+	atSum      = 9
+	atValue    = 13
 )
 
 var (
@@ -30,25 +31,28 @@ func sum(bucket string, key, b []byte) uint32 {
 	return crc32.Update(s, table, b[atValue:])
 }
 
-// seal makes what is written to the file.
-func seal(bucket string, key []byte, revision uint64, value []byte) []byte {
+// seal makes what is written to the file. Format 0 is 1.
+func seal(bucket string, key []byte, revision uint64, format uint8, value []byte) []byte {
 	b := make([]byte, atValue, atValue+len(value))
-	b[0] = recordVersion
+	b[0] = max(1, format)
 	binary.BigEndian.PutUint64(b[atRevision:], revision)
 	b = append(b, value...)
 	binary.BigEndian.PutUint32(b[atSum:], sum(bucket, key, b))
 	return b
 }
 
-// unseal checks what was read from the file. The value is part of b.
-func unseal(bucket string, key, b []byte) (revision uint64, value []byte, err error) {
+// unseal checks what was read from the file. The value is part of b. The errors wrap ErrCorrupt or store.ErrFormat.
+func unseal(bucket string, key, b []byte) (revision uint64, format uint8, value []byte, err error) {
 	switch {
 	case len(b) < atValue:
-		return 0, nil, errShort
-	case b[0] != recordVersion:
-		return 0, nil, fmt.Errorf("it has format %d; this version knows format %d", b[0], recordVersion)
+		err = fmt.Errorf("%w: %w", ErrCorrupt, errShort)
 	case binary.BigEndian.Uint32(b[atSum:]) != sum(bucket, key, b):
-		return 0, nil, errChecksum
+		err = fmt.Errorf("%w: %w", ErrCorrupt, errChecksum)
+	default:
+		err = store.CheckRecord(store.Format, b[0])
 	}
-	return binary.BigEndian.Uint64(b[atRevision:]), b[atValue:], nil
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	return binary.BigEndian.Uint64(b[atRevision:]), b[0], b[atValue:], nil
 }

@@ -40,6 +40,7 @@ func Contract(t *testing.T, open func(t *testing.T) store.Engine) {
 		"terms":                              terms,
 		"closed":                             closed,
 		"cancelled":                          cancelled,
+		"formats":                            formats,
 	} {
 		t.Run(name, func(t *testing.T) { check(t, open(t)) })
 	}
@@ -235,6 +236,46 @@ func nonsense(t *testing.T, e store.Engine) {
 		}
 	}
 	expect(t, e, fmt.Sprintf("a=1@%d", a))
+}
+
+func formats(t *testing.T, e store.Engine) {
+	_, start := records(t, e)
+	var want []string
+	for i, format := range []uint8{0, store.OldestWritten, store.Format} {
+		w := put(fmt.Sprint(i), 0, "1")
+		w.Format = format
+		commit(t, e, w)
+		want = append(want, fmt.Sprint(w.ID, ": ", max(1, format)))
+	}
+	var loaded []string
+	if _, err := e.Load(t.Context(), func(r store.Record) error {
+		if r.Kind == kind {
+			loaded = append(loaded, fmt.Sprint(r.ID, ": ", max(1, r.Format)))
+		}
+		return nil
+	}); err != nil || !slices.Equal(loaded, want) {
+		t.Errorf("loaded %q, want %q: %v", loaded, want, err)
+	}
+	var heard []string
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := e.Watch(ctx, start, func(c store.Commit) error {
+		for _, w := range c.Writes {
+			heard = append(heard, fmt.Sprint(w.ID, ": ", max(1, w.Format)))
+		}
+		if len(heard) == len(want) {
+			cancel()
+		}
+		return nil
+	})
+	if slices.Sort(heard); !errors.Is(err, context.Canceled) || !slices.Equal(heard, want) {
+		t.Errorf("heard %q, want %q: %v", heard, want, err)
+	}
+	w := put("newer", 0, "1")
+	w.Format = store.Format + 1
+	if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{w}}); !errors.Is(err, store.ErrFormat) {
+		t.Errorf("of a format that is not known: %v", err)
+	}
 }
 
 func terms(t *testing.T, e store.Engine) {

@@ -131,7 +131,7 @@ func (m *Memory) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 			delete(m.rows, id(w.Kind, w.ID))
 			continue
 		}
-		m.rows[id(w.Kind, w.ID)] = store.Record{Kind: w.Kind, ID: w.ID, Revision: revision, Value: w.Value}
+		m.rows[id(w.Kind, w.ID)] = store.Record{Kind: w.Kind, ID: w.ID, Revision: revision, Value: w.Value, Format: w.Format}
 	}
 	m.log = append(m.log, store.Commit{Revision: revision, Writes: tx.Writes})
 	if m.lose {

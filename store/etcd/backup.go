@@ -18,6 +18,7 @@ type line struct {
 	ID       string          `json:"id,omitempty"`
 	Revision uint64          `json:"revision,omitempty"` // for the order alone
 	Value    json.RawMessage `json:"value,omitempty"`
+	Format   uint8           `json:"format,omitempty"` // of the value; without it 1
 	Records  *int            `json:"records,omitempty"`
 }
 
@@ -27,7 +28,7 @@ func (e *Engine) Backup(w io.Writer) error {
 	lines, n := json.NewEncoder(out), 0
 	_, err := e.load(e.ctx, func(r store.Record) error {
 		n++
-		return lines.Encode(line{Kind: r.Kind, ID: r.ID, Revision: r.Revision, Value: r.Value})
+		return lines.Encode(line{Kind: r.Kind, ID: r.ID, Revision: r.Revision, Value: r.Value, Format: r.Format})
 	})
 	if err != nil {
 		return err
@@ -53,7 +54,7 @@ func Restore(ctx context.Context, c Config, backup io.Reader) (records int, err 
 				return fmt.Errorf("the backup is damaged after %d records", records)
 			}
 			records++
-			if err := yield(store.Record{Kind: l.Kind, ID: l.ID, Revision: l.Revision, Value: l.Value}); err != nil {
+			if err := yield(store.Record{Kind: l.Kind, ID: l.ID, Revision: l.Revision, Value: l.Value, Format: l.Format}); err != nil {
 				return err
 			}
 		}

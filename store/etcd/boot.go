@@ -102,6 +102,9 @@ func (b *Booted) Load(ctx context.Context, yield func(store.Record) error) (uint
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if err := store.CheckRecord(b.config.known(), r.Format); err != nil {
+			return fmt.Errorf("%w: record %q of kind %q: %w", ErrImage, r.ID, r.Kind, err)
+		}
 		r.Value = bytes.Clone(r.Value)
 		return yield(r)
 	})
@@ -153,7 +156,7 @@ func (b *Booted) Stale() error {
 			close(b.complete)
 			b.config.Log.Info("everything was loaded: this node goes on without its image")
 		}
-		if b.loaded.Load() || errors.Is(err, errTaken) {
+		if b.loaded.Load() || errors.Is(err, errTaken) || errors.Is(err, store.ErrFormat) {
 			return err
 		}
 	}

@@ -17,13 +17,14 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mxseal/mxseal/store"
 )
 
 // What Open and Create may refuse with.
 var (
 	ErrNoData  = errors.New(`there is no database; "mxseal init" makes one, "mxseal restore" brings a backup back`)
 	ErrExists  = errors.New("there is a database already; nothing was changed")
-	ErrFormat  = errors.New("the format of the database is of another version")
 	ErrTooMany = errors.New("too much for one commit")
 	// ErrUnreachable means that nothing was heard of the cluster, or only that it has no majority.
 	ErrUnreachable = errors.New("it cannot be reached")
@@ -39,6 +40,7 @@ type Config struct {
 	Password  string
 	Node      string // names this node; no two may have the same name
 	Version   string // of this program
+	Format    uint8  // the newest that this node knows; 0: store.Format
 	// StaleAfter is for how long this node may answer without hearing of etcd; whole seconds. It is for [Engine.Join].
 	StaleAfter time.Duration
 	// Dir is where the image of this node is kept, from which [OpenImage] can start it; empty: none is. It is for [Engine.Join].
@@ -108,15 +110,12 @@ func tlsConfig(c Config) (*tls.Config, error) {
 	return t, nil
 }
 
-// format is that of the database as a whole; recordFormat is that of a record.
-const (
-	format       = 1
-	recordFormat = 1
-)
+// layout is that of the keys. The format of records is another matter: see [store.Format].
+const layout = 1
 
 // meta is written once.
 type meta struct {
-	Format int    `json:"format"`
+	Layout int    `json:"format"`
 	ID     string `json:"id"`
 }
 
@@ -148,19 +147,27 @@ func Exists(ctx context.Context, c Config) (bool, error) {
 func checkMeta(ctx context.Context, client *clientv3.Client, c Config) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	found, err := client.Get(ctx, c.metaKey())
-	switch {
-	case err != nil:
+	response, err := client.Txn(ctx).Then(clientv3.OpGet(c.metaKey()), clientv3.OpGet(c.formatKey())).Commit()
+	if err != nil {
 		return c.unreached(err)
-	case len(found.Kvs) == 0:
+	}
+	found := response.Responses[0].GetResponseRange().Kvs
+	if len(found) == 0 {
 		return fmt.Errorf("etcd has nothing under %s: %w", c.Prefix, ErrNoData)
 	}
 	var m meta
-	if err := json.Unmarshal(found.Kvs[0].Value, &m); err != nil {
+	if err := json.Unmarshal(found[0].Value, &m); err != nil {
 		return fmt.Errorf("%s: %w", c.metaKey(), err)
 	}
-	if m.Format != format {
-		return fmt.Errorf("%w: it has format %d; this version of mxseal knows format %d", ErrFormat, m.Format, format)
+	if m.Layout != layout {
+		return fmt.Errorf("%w: its keys have layout %d, and this version knows layout %d", store.ErrFormat, m.Layout, layout)
+	}
+	format, _, err := formatOf(response.Responses[1].GetResponseRange().Kvs)
+	if err == nil {
+		err = store.CheckFormat(c.known(), format)
+	}
+	if err != nil {
+		return fmt.Errorf("etcd under %s: %w", c.Prefix, err)
 	}
 	return nil
 }

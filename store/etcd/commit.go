@@ -205,7 +205,7 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 			if write.Value == nil {
 				then = append(then, clientv3.OpDelete(key))
 			} else {
-				then = append(then, clientv3.OpPut(key, seal(write.Value)))
+				then = append(then, clientv3.OpPut(key, seal(write)))
 			}
 		}
 	}

@@ -14,13 +14,13 @@ import (
 
 // Create makes a database in a cluster that has none (else ErrExists), with some rows.
 func Create(ctx context.Context, c Config, rows ...zone.Row) error {
-	tx, err := store.Encode(zone.Changes{Puts: rows})
+	tx, err := store.First(rows)
 	if err != nil {
 		return err
 	}
 	return Fill(ctx, c, func(yield func(store.Record) error) error {
 		for _, w := range tx.Writes {
-			if err := yield(store.Record{Kind: w.Kind, ID: w.ID, Value: w.Value}); err != nil {
+			if err := yield(store.Record{Kind: w.Kind, ID: w.ID, Value: w.Value, Format: w.Format}); err != nil {
 				return err
 			}
 		}
@@ -46,7 +46,7 @@ func Fill(ctx context.Context, c Config, records func(yield func(store.Record) e
 	if err := f.send(); err != nil {
 		return err
 	}
-	value, err := json.Marshal(meta{Format: format, ID: rand.Text()})
+	value, err := json.Marshal(meta{Layout: layout, ID: rand.Text()})
 	if err != nil {
 		return err
 	}
@@ -71,13 +71,17 @@ func (f *filling) begin() error {
 }
 
 func (f *filling) add(r store.Record) error {
+	w := store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value, Format: r.Format}
+	if err := (store.Tx{Writes: []store.Write{w}}).Check(); err != nil {
+		return err
+	}
 	if f.octets+len(r.Value) > maxOctets || len(f.ops) == maxOps {
 		if err := f.send(); err != nil {
 			return err
 		}
 	}
 	f.octets += len(r.ID) + len(r.Value) + 64
-	f.ops = append(f.ops, clientv3.OpPut(f.e.recordKey(r.Kind, r.ID), seal(r.Value)))
+	f.ops = append(f.ops, clientv3.OpPut(f.e.recordKey(r.Kind, r.ID), seal(w)))
 	return nil
 }
 

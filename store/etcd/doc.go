@@ -1,10 +1,12 @@
 // Package etcd keeps records in an etcd cluster, so that several nodes share them. What makes that hard is left to etcd: quorum
 // commits, one order of all commits, watches without gaps, leases.
 //
-//	PREFIX/meta               format and id of the database, written once
+//	PREFIX/meta               layout of the keys and id of the database, written once
 //	PREFIX/record/KIND/ID     a record: one octet of format, then the value
 //	PREFIX/writer/NODE        the number of the last transaction of a node
 //	PREFIX/leader             who leads, under its lease
+//	PREFIX/node/NODE          the seat of a node, under its lease
+//	PREFIX/clock/NODE         what time it is there, now and then, under the same lease
 //
 // The revision of a commit, and of a record, is etcd's revision. So a precondition of a transaction is one of etcd's, nodes that
 // write different records do not wait for each other, and all that a commit writes arrives as the events of one revision.
@@ -20,4 +22,6 @@
 // A node that was killed has its seat still, and the leader relies on what it said there. So it can be started again without etcd, for as
 // long as it might have gone on, but not with less than it said. It has an image: all records, followed by every commit since, which is
 // durable before the seat says it; and another file, which says when the node was current, and is gone before the seat is given back.
+//
+// The seat says, too, which format of records the node knows, and keeps the database from getting a newer one: see format.go.
 package etcd

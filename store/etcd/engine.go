@@ -32,6 +32,7 @@ type Engine struct {
 	seat   seat
 	heard  heard
 	keeper keeper
+	clocks clocks
 }
 
 // Open opens the database in a cluster that can be reached. The errors wrap those of this package.
@@ -151,13 +152,17 @@ func (e *Engine) record(kv *mvccpb.KeyValue) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, err
 	}
-	if len(kv.Value) == 0 || kv.Value[0] != recordFormat {
-		return store.Record{}, fmt.Errorf("%w: record %q of kind %q", ErrFormat, id, kind)
+	if len(kv.Value) == 0 {
+		return store.Record{}, fmt.Errorf("record %q of kind %q is damaged", id, kind)
 	}
-	return store.Record{Kind: kind, ID: id, Revision: uint64(kv.ModRevision), Value: kv.Value[1:]}, nil
+	if err := store.CheckRecord(e.config.known(), kv.Value[0]); err != nil {
+		return store.Record{}, fmt.Errorf("record %q of kind %q: %w", id, kind, err)
+	}
+	return store.Record{Kind: kind, ID: id, Revision: uint64(kv.ModRevision), Value: kv.Value[1:], Format: kv.Value[0]}, nil
 }
 
-func seal(value []byte) string { return string([]byte{recordFormat}) + string(value) }
+// seal makes what etcd has of a record.
+func seal(w store.Write) string { return string([]byte{max(1, w.Format)}) + string(w.Value) }
 
 // watchPause is how long a watch waits before it begins again.
 const watchPause = 200 * time.Millisecond
@@ -202,6 +207,9 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 			return r.Err(), nil
 		}
 		commits, err := e.commits(r.Events)
+		if errors.Is(err, store.ErrFormat) { // nobody raises the format while this node has its seat
+			e.seat.give(err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +267,7 @@ func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err erro
 		} else {
 			var r store.Record
 			r, err = e.record(event.Kv)
-			w = store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value}
+			w = store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value, Format: r.Format}
 		}
 		if err != nil {
 			return nil, err

@@ -129,11 +129,12 @@ func (e *Engine) listen(term store.Term) {
 			return
 		}
 		now := e.config.Now()
-		nodes, last, err := e.nodes(e.ctx)
+		r, err := e.nodes(e.ctx)
 		if err != nil {
 			continue // nothing was heard
 		}
-		e.heard.note(now, nodes, last)
+		e.heard.note(now, r.nodes, r.last)
+		e.raise(e.ctx, term.Token, r)
 		if at := e.heard.unwritten(now); !at.IsZero() {
 			e.writeHeard(term.Token, at)
 		}
@@ -154,16 +155,27 @@ type seated struct {
 	lease clientv3.LeaseID
 }
 
-// nodes returns all nodes that may answer, and the revision of the last commit.
-func (e *Engine) nodes(ctx context.Context) (nodes []seated, last uint64, err error) {
+// roster is all nodes that may answer, at one revision.
+type roster struct {
+	nodes          []seated
+	revision       int64
+	last           uint64 // revision of the last commit
+	format         uint8  // of the database
+	formatRevision int64  // of the record of that; 0: there is none
+}
+
+func (e *Engine) nodes(ctx context.Context) (r roster, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	response, err := e.client.Txn(ctx).Then(clientv3.OpGet(e.config.nodesKey(), clientv3.WithPrefix()),
-		clientv3.OpGet(e.config.lastKey()), clientv3.OpGet(e.config.leaderKey())).Commit()
+		clientv3.OpGet(e.config.lastKey()), clientv3.OpGet(e.config.leaderKey()), clientv3.OpGet(e.config.formatKey())).Commit()
 	if err != nil {
-		return nil, 0, fmt.Errorf("etcd: %w", err)
+		return r, fmt.Errorf("etcd: %w", err)
 	}
-	last = revisionOf(response.Responses[1])
+	r.revision, r.last = response.Header.Revision, revisionOf(response.Responses[1])
+	if r.format, r.formatRevision, err = formatOf(response.Responses[3].GetResponseRange().Kvs); err != nil {
+		return r, fmt.Errorf("etcd: %w", err)
+	}
 	leads := ""
 	for _, kv := range response.Responses[2].GetResponseRange().Kvs {
 		leads = string(kv.Value)
@@ -171,28 +183,28 @@ func (e *Engine) nodes(ctx context.Context) (nodes []seated, last uint64, err er
 	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
 		var c claim
 		if err := json.Unmarshal(kv.Value, &c); err != nil {
-			return nil, 0, fmt.Errorf("etcd: %s: %w", kv.Key, err)
+			return r, fmt.Errorf("etcd: %s: %w", kv.Key, err)
 		}
 		name := strings.TrimPrefix(string(kv.Key), e.config.nodesKey())
-		node := store.Node{Name: name, Version: c.Version, Since: c.Since, Revision: c.Revision, Leads: name == leads}
-		if c.Revision != 0 && c.Revision >= last {
+		node := store.Node{Name: name, Version: c.Version, Format: max(1, c.Format), Since: c.Since, Revision: c.Revision, Leads: name == leads}
+		if c.Revision != 0 && c.Revision >= r.last {
 			node.Revision = uint64(response.Header.Revision) // between the two nothing was committed
 		}
-		nodes = append(nodes, seated{node, clientv3.LeaseID(kv.Lease)})
+		r.nodes = append(r.nodes, seated{node, clientv3.LeaseID(kv.Lease)})
 	}
-	return nodes, last, nil
+	return r, nil
 }
 
 // Nodes implements store.Cluster.
 func (e *Engine) Nodes(ctx context.Context) ([]store.Node, error) {
-	found, _, err := e.nodes(ctx)
+	found, err := e.nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	nodes := make([]store.Node, 0, len(found))
-	for _, n := range found {
+	nodes := make([]store.Node, 0, len(found.nodes))
+	for _, n := range found.nodes {
 		left, err := e.client.TimeToLive(ctx, n.lease)
 		switch {
 		case err != nil:
@@ -202,6 +214,9 @@ func (e *Engine) Nodes(ctx context.Context) ([]store.Node, error) {
 		}
 		// After an election in etcd leases last longer than they were granted for.
 		n.Silent = max(0, time.Duration(left.GrantedTTL-left.TTL)*time.Second)
+		if n.Offset = e.clocks.offset(n.Name); n.Name == e.config.Node {
+			n.Offset = new(time.Duration(0))
+		}
 		nodes = append(nodes, n.Node)
 	}
 	return nodes, nil

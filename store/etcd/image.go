@@ -21,7 +21,7 @@ import (
 // The image of a node is a file of frames: who it is of, all records at one revision, their end, and the commits since then. Every frame
 // has a checksum over all that is before it, too. A frame that the file ends within was being written when the node was ended.
 const (
-	imageFormat = 1
+	imageFormat = 2
 
 	frameHead   = 'H'
 	frameRecord = 'R'
@@ -125,7 +125,7 @@ func (w *imageWriter) commit(c store.Commit) {
 		if write.Value == nil {
 			revision = 0
 		}
-		w.frame = appendRecord(w.frame, store.Record{Kind: write.Kind, ID: write.ID, Revision: revision, Value: write.Value})
+		w.frame = appendRecord(w.frame, store.Record{Kind: write.Kind, ID: write.ID, Revision: revision, Value: write.Value, Format: write.Format})
 	}
 	w.write(w.frame)
 }
@@ -143,6 +143,7 @@ func appendRecord(b []byte, r store.Record) []byte {
 	b = binary.AppendUvarint(b, r.Revision)
 	b = appendText(b, string(r.Kind))
 	b = appendText(b, r.ID)
+	b = append(b, max(1, r.Format))
 	b = binary.AppendUvarint(b, uint64(len(r.Value)))
 	return append(b, r.Value...)
 }
@@ -167,6 +168,16 @@ func (c *content) number() uint64 {
 	return v
 }
 
+func (c *content) octet() byte {
+	if len(c.left) == 0 {
+		c.bad = true
+		return 0
+	}
+	b := c.left[0]
+	c.left = c.left[1:]
+	return b
+}
+
 func (c *content) octets() []byte {
 	n := c.number()
 	if n > uint64(len(c.left)) {
@@ -180,7 +191,7 @@ func (c *content) octets() []byte {
 
 // record returns one whose value is a part of the frame.
 func (c *content) record() store.Record {
-	return store.Record{Revision: c.number(), Kind: zone.Kind(c.octets()), ID: string(c.octets()), Value: c.octets()}
+	return store.Record{Revision: c.number(), Kind: zone.Kind(c.octets()), ID: string(c.octets()), Format: c.octet(), Value: c.octets()}
 }
 
 // imageReader reads frames.
@@ -337,7 +348,7 @@ func (im *image) commits(visit func(store.Commit)) error {
 			r := c.record()
 			w := store.Write{Kind: r.Kind, ID: r.ID}
 			if r.Revision != 0 {
-				w.Value = append([]byte{}, r.Value...)
+				w.Value, w.Format = append([]byte{}, r.Value...), r.Format
 			}
 			commit.Writes = append(commit.Writes, w)
 		}
@@ -351,7 +362,7 @@ func (im *image) commits(visit func(store.Commit)) error {
 
 func (im *image) note(c store.Commit) {
 	for _, w := range c.Writes {
-		r := store.Record{Kind: w.Kind, ID: w.ID, Revision: c.Revision, Value: w.Value}
+		r := store.Record{Kind: w.Kind, ID: w.ID, Revision: c.Revision, Value: w.Value, Format: w.Format}
 		if w.Value == nil {
 			r.Revision = 0
 		}

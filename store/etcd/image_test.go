@@ -158,12 +158,24 @@ func TestImageThatIsRefused(t *testing.T) {
 		"another format": {func(t *testing.T, c *Config) {
 			text, err := readFile(currentPath(*c))
 			if err == nil {
-				err = writeFile(currentPath(*c), []byte(strings.Replace(string(text), `"format":1`, `"format":2`, 1)))
+				err = writeFile(currentPath(*c), []byte(strings.Replace(string(text), `"format":2`, `"format":3`, 1)))
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-		}, "has format 2"},
+		}, "has format 3"},
+		"a newer record": {func(t *testing.T, c *Config) {
+			w, err := newImage(imagePath(*c), *c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.record(store.Record{Kind: zone.KindPool, ID: "x", Revision: 1, Value: []byte("{}"), Format: store.Format})
+			w.end(100)
+			w.commit(store.Commit{Revision: 101, Writes: []store.Write{{Kind: zone.KindPool, ID: "y", Value: []byte("{}"), Format: store.Format + 1}}})
+			if err := errors.Join(w.flush(), w.file.Close(), os.Rename(w.file.Name(), imagePath(*c))); err != nil {
+				t.Fatal(err)
+			}
+		}, fmt.Sprintf("has format %d, and this version reads", store.Format+1)},
 		"an older image": {func(t *testing.T, c *Config) {
 			var s standing
 			text, err := readFile(currentPath(*c))

@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/mxseal/mxseal/store"
 )
 
 // seat is the place of this node among those that answer: a key that says up to which revision it has everything, on a lease of
@@ -28,13 +30,14 @@ type seat struct {
 	applied  atomic.Uint64             // has everything up to here
 	owed     atomic.Uint64             // what was there already when the seat was taken
 	current  atomic.Pointer[time.Time] // the seat was ours then, and what had been committed is all here; nil: never
-	lost     atomic.Bool               // another process has the name
+	lost     atomic.Pointer[error]     // why this process will not have the seat any more
 }
 
 // claim is what a node says of itself: the value of its key.
 type claim struct {
 	Run      string    `json:"run"` // of the process; no two are the same
 	Version  string    `json:"version"`
+	Format   uint8     `json:"format,omitempty"` // the newest that it knows; without it 1
 	Since    time.Time `json:"since"`
 	Revision uint64    `json:"revision"` // it has everything up to here; 0: it is loading
 }
@@ -45,8 +48,11 @@ const (
 	leaseSlack = 10 * time.Second       // the lease outlasts the time for which the node answers without it
 )
 
-// errVacant means that the seat is gone: its lease has ended, or the node was forgotten.
-var errVacant = errors.New("the seat is gone")
+// Why the seat is not there.
+var (
+	errVacant = errors.New("the seat is gone") // its lease has ended, or the node was forgotten
+	errRaised = errors.New("the format of the database was raised while the seat was being taken")
+)
 
 // Why a node may have missed something. It must not answer.
 var (
@@ -58,11 +64,16 @@ var (
 // Join makes this process the node that Config names, in place of an earlier one. It says what it has heard until Close.
 func (e *Engine) Join(ctx context.Context) error {
 	s := &e.seat
-	s.claim = claim{Run: rand.Text(), Version: e.config.Version, Since: e.config.Now().UTC()}
-	if err := s.take(ctx, true); err != nil {
+	s.claim = claim{Run: rand.Text(), Version: e.config.Version, Format: e.config.known(), Since: e.config.Now().UTC()}
+	err := s.take(ctx, true)
+	for errors.Is(err, errRaised) {
+		err = s.take(ctx, true)
+	}
+	if err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	e.tasks.Go(s.attend)
+	e.tasks.Go(e.hearClocks)
 	if e.config.Dir != "" {
 		e.keeper.clean() // before there is anything that is not complete
 		e.keeper.seated.Store(true)
@@ -73,10 +84,10 @@ func (e *Engine) Join(ctx context.Context) error {
 
 // Stale returns why this node may have missed what was committed longer ago than Config.StaleAfter, nil if it has not.
 func (e *Engine) Stale() error {
-	current := e.seat.current.Load()
+	current, lost := e.seat.current.Load(), e.seat.lost.Load()
 	switch now := e.config.Now(); {
-	case e.seat.lost.Load():
-		return errTaken
+	case lost != nil:
+		return *lost
 	// By both clocks: one stands still while the machine sleeps, the other may be set.
 	case current == nil || max(now.Sub(*current), now.Round(0).Sub(current.Round(0))) > e.config.StaleAfter:
 		return errSilent
@@ -85,6 +96,9 @@ func (e *Engine) Stale() error {
 	}
 	return nil
 }
+
+// give gives the seat up for good.
+func (s *seat) give(why error) { s.lost.CompareAndSwap(nil, &why) }
 
 // advance notes what this node has.
 func (s *seat) advance(revision uint64) {
@@ -129,11 +143,11 @@ func (s *seat) attend() {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	defer func() {
-		if s.lost.Load() {
+		if s.lost.Load() != nil {
 			_ = s.e.keeper.withdraw()
 		}
 	}()
-	for !s.lost.Load() {
+	for s.lost.Load() == nil {
 		select {
 		case <-tick.C:
 			s.renew()
@@ -173,14 +187,22 @@ func (s *seat) renew() {
 	case err == nil:
 		at := s.progress.note(now, s.applied.Load(), last)
 		s.current.Store(&at)
+		s.e.tellClock(ctx, s.lease)
 	}
 }
 
-// take takes the seat: in place of whoever had it, or only if nobody has.
+// take takes the seat: in place of whoever had it, or only if nobody has; and only in a database whose format this node knows.
 func (s *seat) take(ctx context.Context, replace bool) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	now := s.e.config.Now()
+	format, err := s.e.checkFormat(ctx)
+	if errors.Is(err, store.ErrFormat) {
+		s.give(err)
+	}
+	if err != nil {
+		return err
+	}
 	lease, err := s.e.client.Grant(ctx, int64((s.e.config.StaleAfter+leaseSlack)/time.Second))
 	if err != nil {
 		return err
@@ -188,12 +210,12 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	claim := s.claim
 	claim.Revision = s.has()
 	key := s.e.config.nodeKey()
-	var ifs []clientv3.Cmp
+	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.e.config.formatKey()), "=", format)}
 	if !replace {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
 	}
 	last := clientv3.OpGet(s.e.config.lastKey())
-	response, err := s.e.client.Txn(ctx).If(ifs...).Then(s.put(claim, lease.ID), last).Else(clientv3.OpGet(key), last).Commit()
+	response, err := s.e.client.Txn(ctx).If(ifs...).Then(s.put(claim, lease.ID), last).Else(clientv3.OpGet(key), last, clientv3.OpGet(s.e.config.formatKey())).Commit()
 	if err != nil || !response.Succeeded {
 		s.e.revoke(ctx, lease.ID)
 	}
@@ -206,6 +228,8 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 		s.lease, s.key, s.claim = lease.ID, response.Header.Revision, claim
 		s.progress = progress{all: now}
 		s.current.Store(&now)
+	case revisionOf(response.Responses[2]) != uint64(format):
+		err = errRaised
 	default:
 		err = s.recognise(response)
 	}
@@ -226,7 +250,7 @@ func (s *seat) recognise(response *clientv3.TxnResponse) error {
 	}
 	var c claim
 	if err := json.Unmarshal(found[0].Value, &c); err != nil || c.Run != s.claim.Run {
-		s.lost.Store(true)
+		s.give(errTaken)
 		return errTaken
 	}
 	s.lease, s.key, s.claim = clientv3.LeaseID(found[0].Lease), found[0].ModRevision, c
