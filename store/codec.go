@@ -77,6 +77,9 @@ func decode(r Record) (zone.Row, error) {
 		return nil, fmt.Errorf("record %q of kind %q: %w", r.ID, r.Kind, err)
 	}
 	*revision = r.Revision
+	if t, is := row.(*zone.Tenant); is {
+		t.Domains = append([]zone.Domain(nil), t.Domains...) // the decoder leaves room for ten
+	}
 	if row.Ref().ID != r.ID {
 		return nil, fmt.Errorf("record %q of kind %q has the row of %q", r.ID, r.Kind, row.Ref().ID)
 	}
