@@ -11,9 +11,18 @@ import (
 )
 
 // Encode returns the writes that make changes durable. For owners that get their first host there is a guard record, which
-// must not exist yet: of two plans that found no host of the owner, only one is committed.
+// must not exist yet: of two plans that found no host of the owner, only one is committed. The rows are the last writes, in their order:
+// the last one has the revision of the commit with every engine.
 func Encode(c zone.Changes) (Tx, error) {
 	tx := Tx{Requires: c.Requires}
+	for _, claim := range c.Claims {
+		if claim.Previous == nil {
+			tx.Writes = append(tx.Writes, Write{Kind: zone.KindOwner, ID: string(claim.Owner), Value: []byte("{}")})
+		}
+	}
+	for _, ref := range c.Deletes {
+		tx.Writes = append(tx.Writes, Write{Kind: ref.Kind, ID: ref.ID, Expect: ref.Revision})
+	}
 	for _, row := range c.Puts {
 		value, err := json.Marshal(row)
 		ref := row.Ref()
@@ -24,15 +33,7 @@ func Encode(c zone.Changes) (Tx, error) {
 		if _, err := decode(Record{ref.Kind, ref.ID, ref.Revision, value}); err != nil {
 			return Tx{}, fmt.Errorf("encode: %w", err)
 		}
-		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, value})
-	}
-	for _, ref := range c.Deletes {
-		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, nil})
-	}
-	for _, claim := range c.Claims {
-		if claim.Previous == nil {
-			tx.Writes = append(tx.Writes, Write{zone.KindOwner, string(claim.Owner), 0, []byte("{}")})
-		}
+		tx.Writes = append(tx.Writes, Write{Kind: ref.Kind, ID: ref.ID, Expect: ref.Revision, Value: value})
 	}
 	return tx, tx.Check()
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,17 +27,18 @@ var (
 type Record struct {
 	Kind     zone.Kind
 	ID       string
-	Revision uint64 // of the commit that wrote it
+	Revision uint64 // grows with every write; that of the commit that wrote it, or smaller if the engine has written the commit in steps
 	Value    []byte
 }
 
 // Write puts a record, or deletes it if Value is nil, provided that the record there has revision Expect; 0 means
 // that there must be none.
 type Write struct {
-	Kind   zone.Kind
-	ID     string
-	Expect uint64
-	Value  []byte
+	Kind     zone.Kind
+	ID       string
+	Expect   uint64
+	Value    []byte
+	Revision uint64 // of the record, in a Commit; 0: the commit's
 }
 
 // Tx is what is to be committed, all or nothing. A record is written at most once.
@@ -72,6 +74,15 @@ func (tx Tx) Check() error {
 type Commit struct {
 	Revision uint64
 	Writes   []Write
+}
+
+// Record returns what a write of the commit has made of its record; without revision there is none any more.
+func (c Commit) Record(w Write) Record {
+	r := Record{Kind: w.Kind, ID: w.ID, Value: w.Value}
+	if w.Value != nil {
+		r.Revision = cmp.Or(w.Revision, c.Revision)
+	}
+	return r
 }
 
 // Term is the time in which a node leads.
