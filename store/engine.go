@@ -116,6 +116,12 @@ type Shared interface {
 	Newest(ctx context.Context) (revision uint64, err error)
 }
 
+// Portioned is what an Engine has besides that makes small commits with less trouble for others.
+type Portioned interface {
+	// Portion returns how many records are best written at once, where that can be chosen.
+	Portion() int
+}
+
 // Engine keeps records durably and puts all commits in one order, numbered by revisions that increase. All methods are
 // safe for concurrent use.
 type Engine interface {

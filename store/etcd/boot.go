@@ -204,6 +204,9 @@ func (b *Booted) Newest(ctx context.Context) (uint64, error) {
 	return e.Newest(ctx)
 }
 
+// Portion implements store.Portioned.
+func (b *Booted) Portion() int { return (*Engine)(nil).Portion() }
+
 // Commit implements store.Engine.
 func (b *Booted) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	e, err := b.reached()

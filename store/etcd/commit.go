@@ -27,6 +27,9 @@ const (
 	maxOctets  = 1 << 20
 )
 
+// Portion implements store.Portioned: what is required besides goes into the same transaction.
+func (*Engine) Portion() int { return maxOps - 20 }
+
 // Commit implements store.Engine.
 func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	if err := tx.Check(); err != nil {
