@@ -286,7 +286,7 @@ func tooLarge(err error) bool {
 func tooMuch(err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrTooManyOps):
-		return fmt.Errorf("%w: etcd's --max-txn-ops has to be raised, or less be changed at once", ErrTooMany)
+		return fmt.Errorf("%w: etcd's --max-txn-ops has to be its default, 128, or more", ErrTooMany)
 	case tooLarge(err):
 		return fmt.Errorf("%w: etcd's --max-request-bytes has to be raised, or less be changed at once", ErrTooMany)
 	}

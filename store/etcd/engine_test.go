@@ -367,8 +367,11 @@ func TestUserOfEtcd(t *testing.T) {
 	if _, err := e.Commit(t.Context(), tx); err != nil {
 		t.Error(err)
 	}
-	if all, _ := loadAt(t, e); len(all) != 1 {
-		t.Errorf("it has %v", all)
+	if _, err := e.Commit(t.Context(), largeTx("v")); err != nil {
+		t.Error(err)
+	}
+	if all, _ := loadAt(t, e); len(all) != 1+len(largeTx("v").Writes) {
+		t.Errorf("it has %d records", len(all))
 	}
 	elsewhere := node
 	elsewhere.Prefix = "/elsewhere"

@@ -42,6 +42,9 @@ func TestEtcdIsFull(t *testing.T) {
 			refused++
 		}
 	}
+	if _, err := e.Commit(t.Context(), largeTx("v")); err == nil || errors.Is(err, zone.ErrUncertain) {
+		t.Errorf("a large commit: %v", err)
+	}
 	all, _ := loadAt(t, e)
 	for id := range all {
 		if !there[id] {
