@@ -41,6 +41,8 @@ type Store interface {
 	// again, a bounded number of times. When it returns without error, State has the change. Empty changes
 	// are not committed. An error of plan is returned as it is, and nothing is changed.
 	Update(ctx context.Context, plan func(State) (zone.Changes, error)) (revision uint64, err error)
+	// Portion is how many records an update should write, if there is a choice.
+	Portion() int
 	// Backup writes a consistent copy of the newest state.
 	Backup(w io.Writer) error
 }

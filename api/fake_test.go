@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -123,15 +124,19 @@ const (
 // memStore is a Store in memory that keeps the contract: all or nothing, and only on the revisions that the
 // plan has seen. meddle, if set, runs between plan and commit: what another client does at the worst moment.
 type memStore struct {
-	mu     sync.Mutex
-	state  *memState
-	fail   error
-	meddle func()
+	mu      sync.Mutex
+	state   *memState
+	fail    error
+	meddle  func()
+	portion int
+	sizes   []int // of the commits
 }
 
 func newMemStore() *memStore {
-	return &memStore{state: &memState{rows: map[zone.Kind]map[string]zone.Row{}}}
+	return &memStore{portion: math.MaxInt, state: &memState{rows: map[zone.Kind]map[string]zone.Row{}}}
 }
+
+func (s *memStore) Portion() int { return s.portion }
 
 func (s *memStore) State() api.State { return s.current() }
 
@@ -168,6 +173,7 @@ func (s *memStore) commit(c zone.Changes) (uint64, error) {
 	if c.IsEmpty() {
 		return s.state.revision, nil
 	}
+	s.sizes = append(s.sizes, c.Len())
 	expected := slices.Concat(c.Requires, c.Deletes)
 	for _, row := range c.Puts {
 		expected = append(expected, row.Ref())

@@ -34,7 +34,7 @@ type ImportResult struct {
 
 const (
 	ndjson = "application/x-ndjson"
-	// importBatch is how many lines are committed at once.
+	// importBatch is how many lines are committed at once, at most.
 	importBatch = 256
 	// importStall is how long a client may take for its next line, and to accept results.
 	importStall = 2 * time.Minute
@@ -135,40 +135,56 @@ func (l *importing) parse() {
 
 // importBatch commits the lines that can be, and fills in the results of all. The error is one that no line is to blame for.
 func (a *API) importBatch(c *call, batch []importing) error {
+	for len(batch) > 0 {
+		n, err := a.importSome(c, batch)
+		if err != nil {
+			return err
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// importSome is importBatch for as many of the first lines as are best committed at once.
+func (a *API) importSome(c *call, batch []importing) (n int, err error) {
 	problems := make([]error, len(batch))
 	created := make([]bool, len(batch))
-	_, err := a.Store.Update(c.ctx, func(st State) (zone.Changes, error) {
+	n = len(batch) // if nothing is planned at all
+	_, err = a.Store.Update(c.ctx, func(st State) (zone.Changes, error) {
 		pending := zone.NewPending(st)
-		for i := range batch {
-			l := &batch[i]
-			if problems[i] = l.err; l.err != nil {
+		for n = 0; n < len(batch); n++ {
+			l := &batch[n]
+			if problems[n] = l.err; l.err != nil {
 				continue
 			}
-			created[i] = pending.Tenant(l.line.ID) == nil
+			created[n] = pending.Tenant(l.line.ID) == nil
 			changes, err := planPutTenant(pending, l.line.ID, l.line.TenantSpec, l.spec, a.Now(), nil)
-			if problems[i] = err; err == nil {
+			if err == nil && pending.Len() > 0 && pending.Len()+changes.Len() > a.Store.Portion() {
+				break
+			}
+			if problems[n] = err; err == nil {
 				pending.Add(changes)
 			}
 		}
 		return pending.Changes(), nil
 	})
-	if err != nil && len(batch) > 1 && !errors.Is(err, zone.ErrUnavailable) && !errors.Is(err, zone.ErrUncertain) && c.ctx.Err() == nil {
+	if err != nil && n > 1 && !errors.Is(err, zone.ErrUnavailable) && !errors.Is(err, zone.ErrUncertain) && c.ctx.Err() == nil {
 		// Something in it cannot be written, or others write too much of the same: line by line that is known of one.
-		for i := range batch {
-			if err := a.importBatch(c, batch[i:i+1]); err != nil {
-				return err
+		for i := range batch[:n] {
+			if _, err := a.importSome(c, batch[i:i+1]); err != nil {
+				return n, err
 			}
 		}
-		return nil
+		return n, nil
 	}
 	st := a.Store.State()
-	for i := range batch {
+	for i := range batch[:n] {
 		if problems[i] == nil {
 			problems[i] = err
 		}
 		a.fillIn(&batch[i].result, st, problems[i], created[i])
 	}
-	return nil
+	return n, nil
 }
 
 // fillIn says what became of a line.

@@ -110,6 +110,36 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// An import makes no larger commits than the store asks for, unless one line takes more.
+func TestImportInPortions(t *testing.T) {
+	w := newWorld(t)
+	w.populate()
+	w.store.portion, w.store.sizes = 7, nil
+	var body strings.Builder
+	for i := range 60 {
+		domains := fmt.Sprintf(`"p%d.com"`, i)
+		if i%20 == 10 {
+			domains += fmt.Sprintf(`,"p%d.net","p%d.org","p%d.eu"`, i, i, i)
+		}
+		fmt.Fprintf(&body, `{"id":"p%d","pool":"default","domains":[%s]}`+"\n{}\n", i, domains)
+	}
+	for i, r := range w.importLines(body.String()) {
+		if want := []int{201, 422}[i%2]; r.Line != i+1 || r.Status != want {
+			t.Errorf("line %d: %+v", i+1, r)
+		}
+	}
+	count := map[int]int{}
+	for _, size := range w.store.sizes {
+		count[size]++
+		if size > 7 && size != 9 {
+			t.Errorf("a commit of %d records", size)
+		}
+	}
+	if count[9] != 3 {
+		t.Errorf("%d commits of one large line", count[9])
+	}
+}
+
 // Results come while lines are still being sent: a provisioning system may keep one import open.
 func TestImportAnswersLineByLine(t *testing.T) {
 	w := newWorld(t)

@@ -252,7 +252,7 @@ func (w *writer) apply(c Commit) (next *State, zones []zone.Name, hosts []*zone.
 	defer txn.Abort()
 	t := touched{zones: map[zone.Name]bool{}, keys: map[zone.Name]bool{}}
 	for _, write := range c.Writes {
-		row, old, err := w.write(txn, write, c.Revision)
+		row, old, err := w.write(txn, c.Record(write))
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -285,29 +285,29 @@ func formatAfter(format uint8, c Commit) uint8 {
 }
 
 // write changes one row; a nil row was deleted or has no place in memory.
-func (w *writer) write(txn *memdb.Txn, write Write, revision uint64) (row, old zone.Row, err error) {
-	if !slices.Contains(loadedKinds, write.Kind) {
-		if write.Value != nil {
-			_, err = decode(Record{write.Kind, write.ID, revision, write.Value, write.Format}) // of a kind that is not known it is an error
+func (w *writer) write(txn *memdb.Txn, r Record) (row, old zone.Row, err error) {
+	if !slices.Contains(loadedKinds, r.Kind) {
+		if r.Value != nil {
+			_, err = decode(r) // of a kind that is not known it is an error
 		}
 		return nil, nil, err
 	}
-	raw, err := txn.First(string(write.Kind), byID, keyOf(write.Kind, write.ID))
+	raw, err := txn.First(string(r.Kind), byID, keyOf(r.Kind, r.ID))
 	if err != nil {
 		return nil, nil, err
 	}
 	old, _ = raw.(zone.Row)
-	if write.Value == nil {
+	if r.Revision == 0 {
 		if raw != nil {
-			err = txn.Delete(string(write.Kind), raw)
+			err = txn.Delete(string(r.Kind), raw)
 		}
 		return nil, old, err
 	}
-	row, err = decode(Record{write.Kind, write.ID, revision, write.Value, write.Format})
+	row, err = decode(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	return row, old, txn.Insert(string(write.Kind), row)
+	return row, old, txn.Insert(string(r.Kind), row)
 }
 
 // reopen returns the ring with the present keys of a zone. If they do not open, the zone has none, and is answered with

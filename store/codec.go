@@ -11,9 +11,18 @@ import (
 )
 
 // Encode returns the writes that make changes durable, in a format. For owners that get their first host there is a guard record, which
-// must not exist yet: of two plans that found no host of the owner, only one is committed.
+// must not exist yet: of two plans that found no host of the owner, only one is committed. The rows are the last writes, in their order:
+// the last one has the revision of the commit with every engine.
 func Encode(c zone.Changes, format uint8) (Tx, error) {
 	tx := Tx{Requires: c.Requires}
+	for _, claim := range c.Claims {
+		if claim.Previous == nil {
+			tx.Writes = append(tx.Writes, Write{Kind: zone.KindOwner, ID: string(claim.Owner), Value: []byte("{}"), Format: format})
+		}
+	}
+	for _, ref := range c.Deletes {
+		tx.Writes = append(tx.Writes, Write{Kind: ref.Kind, ID: ref.ID, Expect: ref.Revision})
+	}
 	for _, row := range c.Puts {
 		text, err := json.Marshal(row)
 		ref := row.Ref()
@@ -25,15 +34,7 @@ func Encode(c zone.Changes, format uint8) (Tx, error) {
 		if _, err := decode(Record{ref.Kind, ref.ID, ref.Revision, value, format}); err != nil {
 			return Tx{}, fmt.Errorf("encode: %w", err)
 		}
-		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, value, format})
-	}
-	for _, ref := range c.Deletes {
-		tx.Writes = append(tx.Writes, Write{ref.Kind, ref.ID, ref.Revision, nil, 0})
-	}
-	for _, claim := range c.Claims {
-		if claim.Previous == nil {
-			tx.Writes = append(tx.Writes, Write{zone.KindOwner, string(claim.Owner), 0, []byte("{}"), format})
-		}
+		tx.Writes = append(tx.Writes, Write{Kind: ref.Kind, ID: ref.ID, Expect: ref.Revision, Value: value, Format: format})
 	}
 	return tx, tx.Check()
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ var (
 type Record struct {
 	Kind     zone.Kind
 	ID       string
-	Revision uint64 // of the commit that wrote it
+	Revision uint64 // grows with every write; that of the commit that wrote it, or smaller if the engine has written the commit in steps
 	Value    []byte
 	Format   uint8 // of the value; 0 is 1
 }
@@ -34,11 +35,12 @@ type Record struct {
 // Write puts a record, or deletes it if Value is nil, provided that the record there has revision Expect; 0 means
 // that there must be none.
 type Write struct {
-	Kind   zone.Kind
-	ID     string
-	Expect uint64
-	Value  []byte
-	Format uint8 // of the value; 0 is 1
+	Kind     zone.Kind
+	ID       string
+	Expect   uint64
+	Value    []byte
+	Format   uint8  // of the value; 0 is 1
+	Revision uint64 // of the record, in a Commit; 0: the commit's
 }
 
 // Tx is what is to be committed, all or nothing. A record is written at most once.
@@ -78,6 +80,16 @@ type Commit struct {
 	Writes   []Write
 }
 
+// Record returns what a write of the commit has made of its record; without revision there is none any more.
+func (c Commit) Record(w Write) Record {
+	r := Record{Kind: w.Kind, ID: w.ID, Value: w.Value}
+	if w.Value != nil {
+		r.Format = w.Format
+		r.Revision = cmp.Or(w.Revision, c.Revision)
+	}
+	return r
+}
+
 // Term is the time in which a node leads.
 type Term struct {
 	Token uint64          // larger than that of any term before
@@ -109,6 +121,12 @@ type Shared interface {
 	// Newest returns the revision of a commit that is not older than the last one that was acknowledged to anybody before the call. An
 	// error wraps zone.ErrUnavailable, or is that of ctx.
 	Newest(ctx context.Context) (revision uint64, err error)
+}
+
+// Portioned is what an Engine has besides that makes small commits with less trouble for others.
+type Portioned interface {
+	// Portion returns how many records are best written at once, where that can be chosen.
+	Portion() int
 }
 
 // Engine keeps records durably and puts all commits in one order, numbered by revisions that increase. All methods are

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -367,6 +368,14 @@ func (s *Store) reach(revision uint64) error {
 			return fmt.Errorf("%w: revision %d is durable, but this node does not answer from it yet", zone.ErrUncertain, revision)
 		}
 	}
+}
+
+// Portion returns how many rows an update should change, if the caller has the choice.
+func (s *Store) Portion() int {
+	if p, is := s.engine.(Portioned); is {
+		return p.Portion()
+	}
+	return math.MaxInt
 }
 
 // Backup writes a copy of the newest state, in the form of the engine.

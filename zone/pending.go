@@ -46,6 +46,9 @@ func (p *Pending) Add(c Changes) {
 	p.claims = append(p.claims, c.Claims...)
 }
 
+// Len is how many records everything that was added writes.
+func (p *Pending) Len() int { return len(p.order) + len(p.claims) }
+
 // Changes returns everything that was added, as one commit. A row that is written has its precondition with it, and need not be
 // required.
 func (p *Pending) Changes() Changes {

@@ -17,7 +17,7 @@ const (
 )
 
 // MaxDomains bounds the domains of one tenant, and with it the size of one write.
-const MaxDomains = 2000
+const MaxDomains = 5000
 
 // Tenant is a customer of the provider. Rows are immutable: change a copy. Its revision covers its hosts: each
 // write to one of them also writes the tenant.

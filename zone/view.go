@@ -101,5 +101,8 @@ type Claim struct {
 	Previous *Host
 }
 
+// Len is how many records are written.
+func (c Changes) Len() int { return len(c.Puts) + len(c.Deletes) + len(c.Claims) }
+
 // IsEmpty reports whether there is nothing to write.
 func (c Changes) IsEmpty() bool { return len(c.Puts) == 0 && len(c.Deletes) == 0 }

@@ -139,7 +139,7 @@ func (c *cluster) startEtcd() error {
 		m := &process{name: fmt.Sprintf("m%d", i), log: filepath.Join(c.dir, fmt.Sprintf("m%d.log", i)), args: []string{"etcd", "--name", fmt.Sprintf("m%d", i),
 			"--data-dir", filepath.Join(c.dir, fmt.Sprintf("m%d", i)), "--listen-client-urls", c.urls[i], "--advertise-client-urls", c.urls[i],
 			"--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i], "--initial-cluster", strings.Join(initial, ","),
-			"--max-txn-ops", "8192", "--heartbeat-interval", "500", "--election-timeout", "5000", "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1h"}}
+			"--heartbeat-interval", "500", "--election-timeout", "5000", "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1h"}}
 		c.members = append(c.members, m)
 		if err := m.start(); err != nil {
 			return err

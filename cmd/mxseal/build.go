@@ -335,6 +335,8 @@ type apiStore struct{ store *store.Store }
 
 func (s apiStore) State() api.State         { return s.store.State() }
 func (s apiStore) Backup(w io.Writer) error { return s.store.Backup(w) }
+func (s apiStore) Portion() int             { return s.store.Portion() }
+
 func (s apiStore) Update(ctx context.Context, plan func(api.State) (zone.Changes, error)) (uint64, error) {
 	return s.store.Update(ctx, func(st *store.State) (zone.Changes, error) { return plan(st) })
 }

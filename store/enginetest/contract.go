@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ func Contract(t *testing.T, open func(t *testing.T) store.Engine) {
 		"only one of two that meet":          conflict,
 		"a feed that cannot be followed":     unfollowed,
 		"nonsense":                           nonsense,
+		"commits of many records":            large,
 		"terms":                              terms,
 		"closed":                             closed,
 		"cancelled":                          cancelled,
@@ -301,4 +303,71 @@ func terms(t *testing.T, e store.Engine) {
 	if _, err := e.Commit(t.Context(), store.Tx{Writes: []store.Write{put("c", 0, "1")}, Term: second.Token}); err != nil {
 		t.Error(err)
 	}
+}
+
+// large commits are as others, and the feed has what a load has.
+func large(t *testing.T, e store.Engine) {
+	_, start := records(t, e)
+	const n = 5000
+	one, other, old := commit(t, e, put("one", 0, "1")), commit(t, e, put("other", 0, "1")), commit(t, e, put("x0", 0, "old"))
+	tx := store.Tx{Requires: []zone.Ref{ref("one", one), ref("absent", 0)}, Writes: []store.Write{remove("other", other), put("x0", old, "0")}}
+	for i := 1; i < n; i++ {
+		tx.Writes = append(tx.Writes, put(fmt.Sprintf("x%d", i), 0, strings.Repeat("v", i%400)+fmt.Sprint(i)))
+	}
+	tx.Writes = append(tx.Writes, put("last", 0, strings.Repeat("long ", 1<<18)))
+	for name, wrong := range map[string]func(tx *store.Tx){
+		"another version of what is required": func(tx *store.Tx) { tx.Requires = []zone.Ref{ref("one", one+1)} },
+		"there is one already":                func(tx *store.Tx) { tx.Writes = append(slices.Clone(tx.Writes), put("one", 0, "2")) },
+		"there is none":                       func(tx *store.Tx) { tx.Writes = append(slices.Clone(tx.Writes), put("none", one, "2")) },
+	} {
+		bad := tx
+		wrong(&bad)
+		if _, err := e.Commit(t.Context(), bad); !errors.Is(err, zone.ErrRetry) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if all, _ := records(t, e); len(all) != 3 || all[2] != fmt.Sprintf("x0=old@%d", old) {
+		t.Errorf("commits that were refused have left %d records", len(all))
+	}
+	revision, err := e.Commit(t.Context(), tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Commit(t.Context(), tx); !errors.Is(err, zone.ErrRetry) {
+		t.Errorf("a second time: %v", err)
+	}
+	after := commit(t, e, put("after", 0, "1"), put("last", revision, "short"), remove("one", one))
+	fed := feedUpTo(t, e, start, after, len(tx.Writes))
+	if loaded, _ := records(t, e); !slices.Equal(loaded, fed) {
+		t.Errorf("the feed has %d records, and a load %d", len(fed), len(loaded))
+	}
+}
+
+// feedUpTo returns the records as the feed has them after a revision, as records does. One commit must have so many writes.
+func feedUpTo(t *testing.T, e store.Engine, start, end uint64, most int) (all []string) {
+	t.Helper()
+	have, found, done := map[string]store.Record{}, false, errors.New("done")
+	err := e.Watch(t.Context(), start, func(c store.Commit) error {
+		for _, w := range c.Writes {
+			r := c.Record(w)
+			if r.Revision > c.Revision || r.Revision != 0 && r.Revision <= have[w.ID].Revision {
+				t.Errorf("%s has revision %d in commit %d, after %d", w.ID, r.Revision, c.Revision, have[w.ID].Revision)
+			}
+			have[w.ID] = r
+		}
+		found = found || len(c.Writes) == most
+		if c.Revision >= end {
+			return done
+		}
+		return nil
+	})
+	if !errors.Is(err, done) || !found {
+		t.Errorf("the feed ended with %v; a commit of %d writes: %t", err, most, found)
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if r := have[name]; r.Revision != 0 {
+			all = append(all, fmt.Sprintf("%s=%s@%d", r.ID, r.Value, r.Revision))
+		}
+	}
+	return all
 }

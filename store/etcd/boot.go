@@ -198,6 +198,18 @@ func (b *Booted) reached() (*Engine, error) {
 	return nil, fmt.Errorf("this node was started from its image, and etcd could not be reached yet: %w", zone.ErrUnavailable)
 }
 
+// Newest implements store.Shared.
+func (b *Booted) Newest(ctx context.Context) (uint64, error) {
+	e, err := b.reached()
+	if err != nil {
+		return 0, err
+	}
+	return e.Newest(ctx)
+}
+
+// Portion implements store.Portioned.
+func (b *Booted) Portion() int { return (*Engine)(nil).Portion() }
+
 // Commit implements store.Engine.
 func (b *Booted) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	e, err := b.reached()

@@ -106,6 +106,9 @@ func TestANodeThatIsStartedWithoutEtcd(t *testing.T) {
 	if _, err := b.Nodes(t.Context()); !errors.Is(err, zone.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
+	if _, err := b.Newest(t.Context()); !errors.Is(err, zone.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
 	gap := make(chan error, 1)
 	go func() { gap <- b.Watch(t.Context(), revision, nil) }()
 	c.Members[0].Run()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -19,12 +20,15 @@ import (
 )
 
 // Bounds on what shares a transaction of etcd, whose limits are 128 operations (--max-txn-ops) and 1.5 MiB (--max-request-bytes)
-// unless its operator raises them. One commit alone may be larger than these, if etcd takes it.
+// unless its operator raises them. One commit alone may be larger than these: if etcd does not take it, it is divided.
 const (
 	maxWaiting = 1024
 	maxOps     = 120
 	maxOctets  = 1 << 20
 )
+
+// Portion implements store.Portioned: what is required besides goes into the same transaction.
+func (*Engine) Portion() int { return maxOps - 20 }
 
 // Commit implements store.Engine.
 func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
@@ -94,7 +98,7 @@ func (e *Engine) gather(waiting []store.Request) (b *batch, left []store.Request
 func (b *batch) take(e *Engine, r store.Request) bool {
 	octets, keys := 0, e.expectations(r.Tx)
 	for _, w := range r.Tx.Writes {
-		octets += len(w.ID) + len(w.Value) + 64
+		octets += sizeOf(w)
 	}
 	ops := max(len(r.Tx.Writes), len(keys))
 	if len(b.requests) > 0 && (b.octets+octets > maxOctets || b.ops+ops > maxOps) {
@@ -144,6 +148,9 @@ func (w *writer) commit(b *batch) {
 			return
 		}
 		revision, err := w.try(b)
+		if errors.Is(err, ErrTooMany) && len(b.requests) == 1 {
+			revision, err = w.divide(b)
+		}
 		switch {
 		case errors.Is(err, errRepeat):
 		case err != nil || revision != 0:
@@ -182,11 +189,10 @@ var errRepeat = errors.New("again")
 // try makes one attempt at those that are not answered yet. Without revision and error some were answered: their preconditions
 // do not hold.
 func (w *writer) try(b *batch) (revision uint64, err error) {
-	next := w.number + 1
-	mine := w.e.config.writerKey()
-	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.Value(mine), "=", w.mark(w.number))}
-	then := []clientv3.Op{clientv3.OpPut(mine, w.mark(next)), clientv3.OpPut(w.e.config.lastKey(), w.e.config.Node)}
-	looks := []clientv3.Op{clientv3.OpGet(mine)}
+	large := w.e.config.largeKey()
+	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(large), "=", 0)}
+	then := []clientv3.Op{clientv3.OpPut(w.e.config.lastKey(), w.e.config.Node)}
+	looks := []clientv3.Op{clientv3.OpGet(large)}
 	seen := map[string]bool{}
 	for i, r := range b.requests {
 		if b.done[i] {
@@ -200,36 +206,55 @@ func (w *writer) try(b *batch) (revision uint64, err error) {
 			ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(key), "=", want))
 			looks = append(looks, clientv3.OpGet(key, clientv3.WithKeysOnly()))
 		}
-		for _, write := range r.Tx.Writes {
-			key := w.e.recordKey(write.Kind, write.ID)
-			if write.Value == nil {
-				then = append(then, clientv3.OpDelete(key))
-			} else {
-				then = append(then, clientv3.OpPut(key, seal(write)))
-			}
-		}
+		then = append(then, w.e.puts(r.Tx.Writes)...)
 	}
+	revision, unmet, err := w.submit(b, ifs, then, looks)
+	if unmet != nil {
+		return 0, w.judge(b, unmet)
+	}
+	return revision, err
+}
+
+// submit makes the next transaction of the series, or returns what was seen instead because it could not be made.
+func (w *writer) submit(b *batch, ifs []clientv3.Cmp, then, looks []clientv3.Op) (revision uint64, unmet []*mvccpb.KeyValue, err error) {
+	next, mine := w.number+1, w.e.config.writerKey()
+	ifs = append(ifs, clientv3.Compare(clientv3.Value(mine), "=", w.mark(w.number)))
+	then = append(then, clientv3.OpPut(mine, w.mark(next)))
+	looks = append(looks, clientv3.OpGet(mine))
 	ctx, cancel := context.WithTimeout(w.e.ctx, callTime)
 	defer cancel()
 	have := w.e.seat.applied.Load()
 	response, err := w.e.client.Txn(ctx).If(ifs...).Then(then...).Else(looks...).Commit()
 	switch {
 	case refused(err):
-		return 0, tooMuch(err)
+		return 0, nil, tooMuch(err)
 	case err != nil:
-		return w.resolve(b, next, err)
+		revision, err = w.resolve(b, next, err)
+		return revision, nil, err
 	case response.Succeeded:
 		w.number = next
 		w.e.away.Store(false)
-		return w.made(uint64(response.Header.Revision), w.e.look(response.Header, have))
+		revision, err = w.made(uint64(response.Header.Revision), w.e.look(response.Header, have))
+		return revision, nil, err
 	}
-	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
-		if string(kv.Value) == w.mark(next) { // the client has sent it twice
-			w.number = next
-			return w.made(uint64(kv.ModRevision), nil)
+	mark := ""
+	for _, r := range response.Responses {
+		for _, kv := range r.GetResponseRange().Kvs {
+			if unmet = append(unmet, kv); string(kv.Key) == mine {
+				mark, revision = string(kv.Value), uint64(kv.ModRevision)
+			}
 		}
 	}
-	return 0, w.judge(b, response)
+	switch mark {
+	case w.mark(w.number):
+		return 0, unmet, nil
+	case w.mark(next): // the client has sent it twice
+		w.number = next
+		revision, err = w.made(revision, nil)
+		return revision, nil, err
+	}
+	w.number = 0 // etcd was restored, or another node has our name
+	return 0, nil, errRepeat
 }
 
 // made is the outcome of a transaction that was made at a revision. If etcd has gone back this node cannot serve it yet.
@@ -261,7 +286,7 @@ func tooLarge(err error) bool {
 func tooMuch(err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrTooManyOps):
-		return fmt.Errorf("%w: etcd's --max-txn-ops has to be raised, or less be changed at once", ErrTooMany)
+		return fmt.Errorf("%w: etcd's --max-txn-ops has to be its default, 128, or more", ErrTooMany)
 	case tooLarge(err):
 		return fmt.Errorf("%w: etcd's --max-request-bytes has to be raised, or less be changed at once", ErrTooMany)
 	}
@@ -269,19 +294,13 @@ func tooMuch(err error) error {
 }
 
 // judge answers the transactions whose preconditions did not hold.
-func (w *writer) judge(b *batch, response *clientv3.TxnResponse) error {
-	have, mark := map[string]int64{}, ""
-	for i, r := range response.Responses {
-		for _, kv := range r.GetResponseRange().Kvs {
-			if i == 0 {
-				mark = string(kv.Value)
-			}
-			have[string(kv.Key)] = kv.ModRevision
+func (w *writer) judge(b *batch, found []*mvccpb.KeyValue) error {
+	have := map[string]int64{}
+	for _, kv := range found {
+		if string(kv.Key) == w.e.config.largeKey() {
+			return w.e.giveWay(w.e.ctx, kv)
 		}
-	}
-	if mark != w.mark(w.number) {
-		w.number = 0 // etcd was restored, or another node has our name
-		return errRepeat
+		have[string(kv.Key)] = kv.ModRevision
 	}
 	for i, r := range b.requests {
 		for key, want := range w.e.expectations(r.Tx) {
@@ -325,6 +344,20 @@ const patience = callTime
 // resolve finds out what became of the transaction of a number. It goes on until it is known: the next one could not be judged
 // otherwise.
 func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, err error) {
+	revision, err = w.insist(b, cause, func(ctx context.Context) (uint64, error) { return w.settle(ctx, number) })
+	switch {
+	case revision != 0:
+		w.number = number
+		return revision, nil
+	case err == nil:
+		err = fmt.Errorf("etcd: %w: %w", cause, zone.ErrUnavailable)
+	}
+	w.number = 0
+	return 0, err
+}
+
+// insist asks until there is an answer, or zone.ErrUncertain. Who waits for a commit is told that nothing is known when that takes too long.
+func (w *writer) insist(b *batch, cause error, ask func(context.Context) (uint64, error)) (revision uint64, err error) {
 	w.e.away.Store(true)
 	defer w.e.away.Store(false)
 	unknown := fmt.Errorf("%w: etcd: %v", zone.ErrUncertain, cause) // the cause is no part of it: it may be a time-out
@@ -335,17 +368,8 @@ func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, er
 			b.finish(0, unknown)
 			ctx = w.e.ctx
 		}
-		revision, err := w.settle(ctx, number)
-		switch {
-		case revision != 0:
-			w.number = number
-			return revision, nil
-		case err == nil:
-			w.number = 0
-			return 0, fmt.Errorf("etcd: %w: %w", cause, zone.ErrUnavailable)
-		case errors.Is(err, zone.ErrUncertain):
-			w.number = 0
-			return 0, err
+		if revision, err := ask(ctx); err == nil || errors.Is(err, zone.ErrUncertain) {
+			return revision, err
 		}
 		w.refuse()
 		select {

@@ -3,6 +3,8 @@
 //
 //	PREFIX/meta               layout of the keys and id of the database, written once
 //	PREFIX/record/KIND/ID     a record: one octet of format, then the value
+//	PREFIX/record/large       the large commit that is under way
+//	PREFIX/block/N            what it writes
 //	PREFIX/writer/NODE        the number of the last transaction of a node
 //	PREFIX/leader             who leads, under its lease
 //	PREFIX/node/NODE          the seat of a node, under its lease
@@ -14,6 +16,12 @@
 // When a call fails, etcd may have committed all the same, or may do it later. That is why each transaction also changes a key that
 // the node has for itself from one number to the next. A node that does not know looks at that key, and in the same transaction
 // deletes it: either it finds the number that the lost transaction has written, or that one can no longer be committed.
+//
+// A commit that etcd does not take in one transaction is divided. Its node takes the key of the large commit, on a lease, and while that
+// key is there nobody commits anything else. It stores the writes in blocks, looks at the preconditions, and makes the commit by one
+// transaction, as others are made: that takes key and blocks from the lease. Then the writes are put where they belong, in steps. The last
+// step takes the key away, and its revision is that of the commit. A feed holds back what it hears in between, and a load begins when
+// nothing is under way. Whoever finds the key of a commit that was made, and whose node may be gone, takes the steps that are left.
 //
 // A node that is cut off goes on answering with what it has. Keys can nevertheless be rolled: every node has a seat, which is a key
 // on a lease that it renews, and says there up to which revision it has everything. The leader takes no further step with the keys

@@ -78,12 +78,13 @@ func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revi
 }
 
 func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
+	at, err := e.complete(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("etcd: load: %w", err)
+	}
 	from, end := e.config.records(), clientv3.GetPrefixRangeEnd(e.config.records())
 	for size := int64(pageSize); ; {
-		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(size)}
-		if revision != 0 {
-			options = append(options, clientv3.WithRev(int64(revision)))
-		}
+		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(size), clientv3.WithRev(at)}
 		page, err := e.page(ctx, from, options)
 		if tooLarge(err) && size > 1 {
 			size /= 2
@@ -92,10 +93,10 @@ func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revi
 		if err != nil {
 			return 0, fmt.Errorf("etcd: load %s: %w", from, err)
 		}
-		if revision == 0 {
-			revision = uint64(page.Header.Revision)
-		}
 		for _, kv := range page.Kvs {
+			if string(kv.Key) == e.config.largeKey() { // nothing of that is committed
+				continue
+			}
 			r, err := e.record(kv)
 			if err != nil {
 				return 0, err
@@ -105,7 +106,7 @@ func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revi
 			}
 		}
 		if !page.More {
-			return revision, nil
+			return uint64(at), nil
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
@@ -198,15 +199,23 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e.rewind.Store(&cancel)
+	f := feed{e: e}
 	// In fragments: what has gathered while this node was away may be more than fits into a message.
-	for r := range e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithFragment(), clientv3.WithRev(int64(*after)+1)) {
+	events := e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithFragment(), clientv3.WithRev(int64(*after)+1))
+	for more := true; more; {
+		var r clientv3.WatchResponse
+		select {
+		case r, more = <-events:
+		case <-f.late:
+			f.help(ctx)
+		}
 		if r.CompactRevision != 0 {
 			return nil, e.bridge(ctx, after, r.CompactRevision)
 		}
 		if r.Err() != nil {
 			return r.Err(), nil
 		}
-		commits, err := e.commits(r.Events)
+		commits, err := f.take(r.Events)
 		if errors.Is(err, store.ErrFormat) { // nobody raises the format while this node has its seat
 			e.seat.give(err)
 		}
@@ -232,9 +241,9 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 func (e *Engine) bridge(ctx context.Context, after *uint64, compacted int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	last, err := e.client.Get(ctx, e.config.lastKey())
-	if err == nil && (len(last.Kvs) == 0 || uint64(last.Kvs[0].ModRevision) <= *after) {
-		*after = uint64(last.Header.Revision)
+	response, err := e.client.Txn(ctx).Then(clientv3.OpGet(e.config.lastKey()), clientv3.OpGet(e.config.largeKey())).Commit()
+	if err == nil && revisionOf(response.Responses[0]) <= *after && revisionOf(response.Responses[1]) == 0 {
+		*after = uint64(response.Header.Revision)
 		return nil
 	}
 	return fmt.Errorf("after revision %d: etcd has no history before %d: %w", *after, compacted, store.ErrGap)
@@ -252,30 +261,6 @@ func (e *Engine) look(header *etcdserverpb.ResponseHeader, have uint64) error {
 		return gap
 	}
 	return nil
-}
-
-// commits puts events together that were committed together: etcd tells them in order, and those of one revision at once.
-func (e *Engine) commits(events []*clientv3.Event) (all []store.Commit, err error) {
-	for _, event := range events {
-		revision := uint64(event.Kv.ModRevision)
-		if len(all) == 0 || all[len(all)-1].Revision != revision {
-			all = append(all, store.Commit{Revision: revision})
-		}
-		w := store.Write{}
-		if event.Type == clientv3.EventTypeDelete {
-			w.Kind, w.ID, err = e.identify(event.Kv.Key)
-		} else {
-			var r store.Record
-			r, err = e.record(event.Kv)
-			w = store.Write{Kind: r.Kind, ID: r.ID, Value: r.Value, Format: r.Format}
-		}
-		if err != nil {
-			return nil, err
-		}
-		last := &all[len(all)-1]
-		last.Writes = append(last.Writes, w)
-	}
-	return all, nil
 }
 
 // Close ends the writer and the connection.

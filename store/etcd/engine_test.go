@@ -70,29 +70,6 @@ func TestNoDatabaseIsMadeByOpening(t *testing.T) {
 	}
 }
 
-// What is too large for etcd is refused with the setting that it does not fit, and the next commit works.
-func TestTooMuchForOneCommit(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t, 1)
-	create(t, c)
-	e := open(t, c, "a")
-	var many store.Tx
-	for i := range 200 {
-		many.Writes = append(many.Writes, put(fmt.Sprint(i), "x", 0).Writes...)
-	}
-	for setting, tx := range map[string]store.Tx{"--max-txn-ops": many, "--max-request-bytes": put("large", strings.Repeat("x", 3<<20), 0)} {
-		if _, err := e.Commit(t.Context(), tx); !errors.Is(err, etcd.ErrTooMany) || !strings.Contains(err.Error(), setting) {
-			t.Errorf("got %v", err)
-		}
-	}
-	if _, err := e.Commit(t.Context(), put("small", "x", 0)); err != nil {
-		t.Error(err)
-	}
-	if all, _ := loadAt(t, e); len(all) != 1 {
-		t.Errorf("the engine has %v", all)
-	}
-}
-
 // A watcher that comes after a compaction is told so.
 func TestHistoryThatWasCompacted(t *testing.T) {
 	t.Parallel()
@@ -390,8 +367,11 @@ func TestUserOfEtcd(t *testing.T) {
 	if _, err := e.Commit(t.Context(), tx); err != nil {
 		t.Error(err)
 	}
-	if all, _ := loadAt(t, e); len(all) != 1 {
-		t.Errorf("it has %v", all)
+	if _, err := e.Commit(t.Context(), largeTx("v")); err != nil {
+		t.Error(err)
+	}
+	if all, _ := loadAt(t, e); len(all) != 1+len(largeTx("v").Writes) {
+		t.Errorf("it has %d records", len(all))
 	}
 	elsewhere := node
 	elsewhere.Prefix = "/elsewhere"

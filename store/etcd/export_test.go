@@ -1,6 +1,10 @@
 package etcd
 
-import "context"
+import (
+	"context"
+
+	"github.com/mxseal/mxseal/store"
+)
 
 // Raise is one attempt to raise the format in a term.
 func (e *Engine) Raise(ctx context.Context, term uint64) error {
@@ -9,4 +13,35 @@ func (e *Engine) Raise(ctx context.Context, term uint64) error {
 		e.raise(ctx, term, r)
 	}
 	return err
+}
+
+// LeaveLarge makes a large commit as a node does that ends after some steps of writing it out; with -1 before the commit is made. It
+// reports whether there were as many steps.
+func (e *Engine) LeaveLarge(ctx context.Context, tx store.Tx, steps int) (bool, error) {
+	w := &writer{e: e}
+	if err := w.prepare(); err != nil {
+		return false, err
+	}
+	if steps < 0 {
+		d, err := e.occupy(ctx)
+		if err != nil {
+			return false, err
+		}
+		return true, d.fill(ctx, tx.Writes)
+	}
+	if _, err := w.begin(&batch{requests: []store.Request{{Tx: tx}}}); err != nil {
+		return false, err
+	}
+	found, err := e.getLarge(ctx)
+	if err != nil {
+		return false, err
+	}
+	l, err := readLarge(found.Kvs[0].Value)
+	for key := found.Kvs[0].ModRevision; err == nil && steps > 0 && l.Block < l.Blocks; steps-- {
+		var writes []store.Write
+		if writes, err = e.block(ctx, l, key); err == nil {
+			l, key, err = e.step(ctx, l, key, writes)
+		}
+	}
+	return steps == 0, err
 }

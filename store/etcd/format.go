@@ -62,6 +62,7 @@ func (e *Engine) raise(ctx context.Context, token uint64, r roster) {
 	defer cancel()
 	response, err := e.client.Txn(ctx).If(
 		clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", int64(token)),
+		clientv3.Compare(clientv3.CreateRevision(e.config.largeKey()), "=", 0), // nothing is committed beside a large commit
 		clientv3.Compare(clientv3.ModRevision(e.config.formatKey()), "=", r.formatRevision),
 		clientv3.Compare(clientv3.ModRevision(e.config.nodesKey()).WithPrefix(), "<", r.revision+1),
 	).Then(

@@ -121,11 +121,7 @@ func (w *imageWriter) end(revision uint64) {
 func (w *imageWriter) commit(c store.Commit) {
 	w.frame = binary.AppendUvarint(append(w.frame[:0], frameCommit), c.Revision)
 	for _, write := range c.Writes {
-		revision := c.Revision
-		if write.Value == nil {
-			revision = 0
-		}
-		w.frame = appendRecord(w.frame, store.Record{Kind: write.Kind, ID: write.ID, Revision: revision, Value: write.Value, Format: write.Format})
+		w.frame = appendRecord(w.frame, c.Record(write))
 	}
 	w.write(w.frame)
 }
@@ -192,6 +188,16 @@ func (c *content) octets() []byte {
 // record returns one whose value is a part of the frame.
 func (c *content) record() store.Record {
 	return store.Record{Revision: c.number(), Kind: zone.Kind(c.octets()), ID: string(c.octets()), Format: c.octet(), Value: c.octets()}
+}
+
+// write returns the write that has made a record, with a value of its own.
+func (c *content) write() store.Write {
+	r := c.record()
+	w := store.Write{Kind: r.Kind, ID: r.ID, Revision: r.Revision}
+	if r.Revision != 0 {
+		w.Value, w.Format = append([]byte{}, r.Value...), r.Format
+	}
+	return w
 }
 
 // imageReader reads frames.
@@ -345,12 +351,7 @@ func (im *image) commits(visit func(store.Commit)) error {
 		}
 		commit := store.Commit{Revision: c.number()}
 		for len(c.left) > 0 {
-			r := c.record()
-			w := store.Write{Kind: r.Kind, ID: r.ID}
-			if r.Revision != 0 {
-				w.Value, w.Format = append([]byte{}, r.Value...), r.Format
-			}
-			commit.Writes = append(commit.Writes, w)
+			commit.Writes = append(commit.Writes, c.write())
 		}
 		if kind != frameCommit || c.bad || commit.Revision <= im.revision {
 			return errDamaged
@@ -362,10 +363,7 @@ func (im *image) commits(visit func(store.Commit)) error {
 
 func (im *image) note(c store.Commit) {
 	for _, w := range c.Writes {
-		r := store.Record{Kind: w.Kind, ID: w.ID, Revision: c.Revision, Value: w.Value, Format: w.Format}
-		if w.Value == nil {
-			r.Revision = 0
-		}
+		r := c.Record(w)
 		key := imageKey(r)
 		im.changes[key] = change{key, r}
 	}

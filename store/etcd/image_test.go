@@ -53,12 +53,17 @@ func (e *Engine) change(random *rand.Rand, model map[string]string) {
 	c := store.Commit{Revision: e.keeper.revision + 1 + random.Uint64N(3)}
 	for range 1 + random.IntN(3) {
 		w := store.Write{Kind: zone.KindPool, ID: fmt.Sprintf("r%06d%.*s", random.IntN(200), random.IntN(2), "x")}
+		at := c.Revision
 		if random.IntN(3) > 0 {
 			w.Value = fmt.Appendf(nil, `{"at": %d}`, c.Revision)
+			if random.IntN(3) == 0 { // the commit was written in steps
+				at--
+				w.Revision = at
+			}
 		}
 		delete(model, w.ID)
 		if w.Value != nil {
-			model[w.ID] = fmt.Sprintf("%d %s", c.Revision, w.Value)
+			model[w.ID] = fmt.Sprintf("%d %s", at, w.Value)
 		}
 		c.Writes = append(c.Writes, w)
 	}

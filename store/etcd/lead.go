@@ -21,7 +21,7 @@ func (e *Engine) Lead(ctx context.Context) (store.Term, error) {
 		if term.Token != 0 {
 			return term, nil
 		}
-		if err := e.vacancy(ctx, revision); err != nil {
+		if err := e.vacancy(ctx, e.config.leaderKey(), revision); err != nil {
 			return store.Term{}, err
 		}
 	}
@@ -94,12 +94,12 @@ func (e *Engine) reign(ctx context.Context, giveUp func(), lease clientv3.LeaseI
 	return ended
 }
 
-// vacancy waits until nobody leads.
-func (e *Engine) vacancy(ctx context.Context, revision int64) error {
+// vacancy waits until a key is gone that was there at a revision. Without error it may be there all the same.
+func (e *Engine) vacancy(ctx context.Context, key string, revision int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
-	for r := range e.client.Watch(clientv3.WithRequireLeader(ctx), e.config.leaderKey(), clientv3.WithRev(revision+1)) {
+	for r := range e.client.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(revision+1)) {
 		if r.Err() != nil {
 			return nil // look again
 		}

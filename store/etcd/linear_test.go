@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,19 +117,44 @@ func tenants() porcupine.Model {
 	return m.ToModel()
 }
 
+// domains are those of a tenant. For a quarter of them etcd does not take all hosts in one transaction.
+func (c call) domains() []zone.Domain {
+	n, _ := strconv.Atoi(c.tenant[1:])
+	all := []zone.Domain{zone.Domain(c.tenant + ".example")}
+	for i := range 100 {
+		if n%4 == 0 {
+			all = append(all, zone.Domain(fmt.Sprintf("d%d-%s.example", i, c.tenant)))
+		}
+	}
+	return all
+}
+
+// half says whether a tenant has only some of its hosts.
+func half(v zone.View, t *zone.Tenant) string {
+	for _, o := range t.Owners() {
+		if h := zone.HostOf(v, o); h == nil || h.Tenant != t.ID {
+			return fmt.Sprintf("%s has no host", o)
+		}
+	}
+	return ""
+}
+
 // perform does on a node what is asked. Without ok nothing was done.
 func (c call) perform(s *store.Store) (a answer, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	incomplete := "" // of what was read
 	revision, err := s.Update(ctx, func(v *store.State) (changes zone.Changes, err error) {
 		var t *zone.Tenant
 		state := map[string]zone.State{"suspend": zone.Suspended, "resume": zone.Active}[c.do]
 		switch c.do {
 		case "get":
-			t = v.Tenant(c.tenant)
+			if t = v.Tenant(c.tenant); t != nil {
+				incomplete = half(v, t)
+			}
 		case "put":
-			changes, t, err = zone.PlanPutTenant(v, c.tenant, zone.TenantSpec{Pool: "p", DisplayName: c.name, Domains: []zone.Domain{zone.Domain(c.tenant + ".example")}}, now, nil)
+			changes, t, err = zone.PlanPutTenant(v, c.tenant, zone.TenantSpec{Pool: "p", DisplayName: c.name, Domains: c.domains()}, now, nil)
 		case "revoke":
 			changes, t, err = zone.PlanRevokeTenant(v, c.tenant, now, nil)
 		default:
@@ -144,6 +170,8 @@ func (c call) perform(s *store.Store) (a answer, ok bool) {
 		a.revision = revision
 	}
 	switch {
+	case incomplete != "":
+		return answer{refused: incomplete}, true
 	case err == nil:
 		return a, true
 	case errors.Is(err, zone.ErrNotFound):
