@@ -367,16 +367,37 @@ func (t *touched) note(row zone.Row) {
 	}
 }
 
+// atOnce is how many hosts may change in a commit before their zones are taken to have changed: the epoch of a zone is raised for all its
+// names at once, those of labels one after the other, and meanwhile the answers are in part those of before.
+const atOnce = 64
+
 // concerned names the zones and hosts whose answers may differ between two states. What a zone says of itself its
 // enclosing zones say too, at the zone cut. A host is made from its tenant's row.
 func (t *touched) concerned(before, after *State) (zones []zone.Name, hosts []*zone.Host) {
+	hosts = t.hostsIn(before, after)
+	many := map[zone.Name]bool{}
+	if len(hosts) > atOnce {
+		for _, h := range hosts {
+			many[h.Zone] = true
+		}
+		hosts = nil
+	}
 	for _, state := range []*State{before, after} {
 		for _, z := range state.sorted {
 			below := func(apex zone.Name, _ bool) bool { return apex.Within(z.Name) }
-			if t.allZones || anyOf(t.zones, below) {
+			if t.allZones || many[z.Name] || anyOf(t.zones, below) {
 				zones = append(zones, z.Name)
 			}
 		}
+	}
+	slices.SortFunc(zones, func(a, b zone.Name) int { return strings.Compare(a.Wire(), b.Wire()) })
+	return slices.Compact(zones), hosts
+}
+
+// hostsIn returns the hosts whose answers may differ, some more than once.
+func (t *touched) hostsIn(before, after *State) []*zone.Host {
+	hosts := t.hosts
+	for _, state := range []*State{before, after} {
 		for _, tenant := range t.tenants {
 			for _, owner := range tenant.Owners() {
 				for _, h := range state.HostsOf(owner) {
@@ -387,8 +408,7 @@ func (t *touched) concerned(before, after *State) (zones []zone.Name, hosts []*z
 			}
 		}
 	}
-	slices.SortFunc(zones, func(a, b zone.Name) int { return strings.Compare(a.Wire(), b.Wire()) })
-	return slices.Compact(zones), append(hosts, t.hosts...)
+	return hosts
 }
 
 func anyOf[K comparable, V any](m map[K]V, match func(K, V) bool) bool {

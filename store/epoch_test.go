@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/epoch"
@@ -64,6 +65,27 @@ func TestEpochs(t *testing.T) {
 			if (before[name] != after[name]) != changed {
 				t.Errorf("%s: the epoch of %s: %v, then %v", c.what, name, before[name], after[name])
 			}
+		}
+	}
+}
+
+// Many hosts change at once: with the epoch of their zone, in which other names change, too.
+func TestEpochsOfManyHosts(t *testing.T) {
+	w := provisioned(t)
+	w.putZone("o.mx.test.", nil)
+	apex, other := zone.MustParseName("mx.test."), zone.MustParseName("o.mx.test.")
+	domains := make([]zone.Domain, 100)
+	for i := range domains {
+		domains[i] = zone.Domain(fmt.Sprintf("d%d.example", i))
+	}
+	for _, n := range []int{10, 100} {
+		mine, contoso, elsewhere := w.store.Mark(apex, "d9-example"), w.store.Mark(apex, "contoso-com"), w.store.Mark(other, "")
+		w.must(putTenant("many", "mx.test.", domains[:n]...))
+		if changed := mine != w.store.Mark(apex, "d9-example"); !changed {
+			t.Errorf("%d hosts: the epoch of one is as it was", n)
+		}
+		if changed := contoso != w.store.Mark(apex, "contoso-com"); changed != (n == 100) || elsewhere != w.store.Mark(other, "") {
+			t.Errorf("%d hosts: of another host in the zone: %v; in another zone: %v", n, changed, elsewhere != w.store.Mark(other, ""))
 		}
 	}
 }
