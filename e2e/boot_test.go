@@ -83,7 +83,7 @@ func TestBoot(t *testing.T) {
 // readiness is what a server says of it.
 func (s *server) readiness(t testing.TB) string {
 	t.Helper()
-	res, err := http.Get(fmt.Sprintf("http://%s:9153/readyz", s.site.loopback()))
+	res, err := http.Get(s.monitor("readyz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,21 +20,17 @@ import (
 // etcd is a cluster of etcd.
 type etcd struct {
 	site    site
+	hosts   []*host // that the members run on; nil for those without one of their own
 	dir     string
 	members []*daemon
-	reached map[int]string // by some nodes not directly
 	stale   string         // store.etcd.stale_after of the nodes; empty: the default
-}
-
-// endpoints are the members that a node knows.
-func (c *etcd) endpoints(node int) []string {
-	if url, other := c.reached[node]; other {
-		return []string{url}
-	}
-	return c.urls(2379)
+	reached map[int]string // by some nodes not directly
 }
 
 func (c *etcd) url(i, port int) string {
+	if h := c.hosts[i]; h != nil {
+		return fmt.Sprintf("http://%s:%d", h.addr(1), port)
+	}
 	return fmt.Sprintf("http://127.53.%d.%d:%d", c.site, i+1, port)
 }
 
@@ -45,10 +41,21 @@ func (c *etcd) urls(port int) (all []string) {
 	return all
 }
 
+// endpoints is where a node finds the cluster.
+func (c *etcd) endpoints(node int) string {
+	return cmp.Or(c.reached[node], strings.Join(c.urls(2379), ", "))
+}
+
 func startEtcd(t testing.TB, members int) *etcd {
 	t.Helper()
-	c := &etcd{site: newSite(), dir: t.TempDir(), members: make([]*daemon, members)}
-	for i := range members {
+	return startEtcdOn(t, make([]*host, members))
+}
+
+// startEtcdOn starts a member on each host.
+func startEtcdOn(t testing.TB, hosts []*host) *etcd {
+	t.Helper()
+	c := &etcd{site: newSite(), hosts: hosts, dir: t.TempDir(), members: make([]*daemon, len(hosts))}
+	for i := range hosts {
 		c.run(t, i)
 	}
 	return c
@@ -61,7 +68,7 @@ func (c *etcd) run(t testing.TB, i int) {
 	for j, url := range c.urls(2380) {
 		initial = append(initial, fmt.Sprintf("m%d=%s", j, url))
 	}
-	c.members[i] = start(t, nil, program(t, "etcd"), "--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("m%d", i)),
+	c.members[i] = c.hosts[i].start(t, nil, program(t, "etcd"), "--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("m%d", i)),
 		"--listen-client-urls", c.url(i, 2379), "--advertise-client-urls", c.url(i, 2379),
 		"--listen-peer-urls", c.url(i, 2380), "--initial-advertise-peer-urls", c.url(i, 2380), "--initial-cluster", strings.Join(initial, ","),
 		"--heartbeat-interval", "50", "--election-timeout", "500")
@@ -70,14 +77,28 @@ func (c *etcd) run(t testing.TB, i int) {
 // startNodes starts nodes that share a cluster.
 func startNodes(t testing.TB, c *etcd, n int) (nodes []*server) {
 	t.Helper()
+	return startNodesOn(t, c, make([]*host, n))
+}
+
+// startNodesOn starts a node on each host.
+func startNodesOn(t testing.TB, c *etcd, hosts []*host) (nodes []*server) {
+	t.Helper()
 	dir := t.TempDir()
-	for i := range n {
-		at := newSite()
-		s := &server{site: at, dir: dir, addr: at.addr(53)}
+	for i, h := range hosts {
+		s := &server{host: h, dir: dir}
+		if h != nil {
+			s.site = h.site
+		} else {
+			s.site = newSite()
+		}
+		s.addr = s.site.addr(53)
 		config := write(t, dir, fmt.Sprintf("node%d.yaml", i), fmt.Sprintf("data_dir: %s\nkeys: {kek: \"file:%s/kek\", clock: trusted}\nlog: {format: text}\n"+
-			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, i, strings.Join(c.endpoints(i), ", "), cmp.Or(c.stale, "72h")))
+			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, i, c.endpoints(i), cmp.Or(c.stale, "72h")))
 		s.args = []string{"serve", "--config", config}
-		s.more = []string{fmt.Sprintf("MXSEAL_DNS_LISTEN=%s", dnsPort(s.addr))}
+		if h != nil { // tokens go over a network
+			id := newIdentity(t, s.inside())
+			s.cert, s.more = id.cert, []string{"MXSEAL_API_TLS_CERT=" + id.cert, "MXSEAL_API_TLS_KEY=" + id.key}
+		}
 		if i == 0 {
 			await(t, "mxseal init", func() error {
 				_, err := run(t, "env", "MXSEAL_DNS_LISTEN=127.0.0.1:53", binary, "init", "--config", config)
@@ -117,27 +138,35 @@ func (s *server) packet(q dnstest.Query) ([]byte, error) {
 // expectSame waits until all nodes give one answer, to the octet, in which the host exists.
 func expectSame(t testing.TB, nodes []*server, keys dnstest.Keys, host string) {
 	t.Helper()
+	_, zone, _ := strings.Cut(host, ".")
 	for _, q := range []dnstest.Query{{Name: host, Type: dns.TypeA, DO: true}, {Name: "_25._tcp." + host, Type: dns.TypeTLSA, DO: true},
-		{Name: apex, Type: dns.TypeDNSKEY, DO: true}, {Name: "absent." + apex, Type: dns.TypeA, DO: true}} {
+		{Name: zone, Type: dns.TypeDNSKEY, DO: true}, {Name: "absent." + zone, Type: dns.TypeA, DO: true}} {
 		await(t, "all nodes answer alike about "+q.Name, func() error {
-			var first []byte
-			for i, s := range nodes {
+			for _, s := range nodes {
 				if err := s.expectHost(keys, host); err != nil {
 					return err
 				}
-				p, err := s.packet(q)
-				if err != nil {
-					return err
-				}
-				if i == 0 {
-					first = p
-				} else if !bytes.Equal(p, first) {
-					return fmt.Errorf("node %d answers otherwise than node 0:\n%x\n%x", i, p, first)
-				}
 			}
-			return nil
+			return alike(nodes, q)
 		})
 	}
+}
+
+// alike returns nil if all nodes give one answer, to the octet.
+func alike(nodes []*server, q dnstest.Query) error {
+	var first []byte
+	for i, s := range nodes {
+		p, err := s.packet(q)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			first = p
+		} else if !bytes.Equal(p, first) {
+			return fmt.Errorf("%s: node %d answers otherwise than node 0:\n%x\n%x", q, i, p, first)
+		}
+	}
+	return nil
 }
 
 // leader waits until one of the nodes leads.
@@ -217,8 +246,7 @@ func TestCluster(t *testing.T) {
 	for _, s := range nodes {
 		expectNodes(t, s, len(nodes))
 	}
-	waiting := must[*client.Client](t)(client.New(client.Config{Server: nodes[0].url(), Token: nodes[0].token(t),
-		Lagging: func(names string) { t.Errorf("%s did not hear of a tenant", names) }}))
+	waiting := nodes[0].client(t, client.Config{Lagging: func(names string) { t.Errorf("%s did not hear of a tenant", names) }})
 	for range 20 {
 		tenants++
 		domain := fmt.Sprintf("c%d.example", tenants)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/api"
+	"github.com/mxseal/mxseal/api/client"
 	"github.com/mxseal/mxseal/internal/dnstest"
 )
 
@@ -44,6 +46,16 @@ func (l *ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.acks
+}
+
+// any is one of the domains, if there is one.
+func (l *ledger) any() (domain string, found bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for domain := range l.state { // in no order
+		return domain, true
+	}
+	return "", false
 }
 
 // TestCrash kills the server again and again while many clients provision. What it had acknowledged before must be
@@ -84,24 +96,32 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d crashes, %d acknowledged calls, %d domains", crashes, l.acks, len(l.state))
 }
 
-// provision makes tenants until the server is gone, and revokes each third of them.
+// provision makes tenants until the server is gone.
 func provision(t testing.TB, s *server, l *ledger, prefix string) {
 	for i := 0; ; i++ {
-		id := fmt.Sprintf("%si%d", prefix, i)
-		domain := id + ".example"
-		if _, err := s.PutTenant(t.Context(), id, api.TenantSpec{Pool: pool, Domains: []string{domain}}); err != nil {
+		if err := l.provision(t.Context(), s.Client, apex, prefix, i); err != nil {
 			return
 		}
-		l.ack(domain, true)
-		if i%3 != 2 {
-			continue
-		}
-		l.forget(domain)
-		if _, err := s.RevokeTenant(t.Context(), id); err != nil {
-			return
-		}
-		l.ack(domain, false)
 	}
+}
+
+// provision makes a tenant, and revokes each third. It notes what was acknowledged.
+func (l *ledger) provision(ctx context.Context, c *client.Client, zone, prefix string, i int) error {
+	id := fmt.Sprintf("%si%d", prefix, i)
+	domain := id + ".example"
+	if _, err := c.PutTenant(ctx, id, api.TenantSpec{Zone: zone, Pool: pool, Domains: []string{domain}}); err != nil {
+		return err
+	}
+	l.ack(domain, true)
+	if i%3 != 2 {
+		return nil
+	}
+	l.forget(domain)
+	if _, err := c.RevokeTenant(ctx, id); err != nil {
+		return err
+	}
+	l.ack(domain, false)
+	return nil
 }
 
 // verify checks the answers for all domains whose names begin with a prefix, and a sample of the others. It returns
@@ -115,11 +135,11 @@ func (l *ledger) verify(t testing.TB, s *server, sample func() bool, prefix stri
 			domains = append(domains, domain)
 		}
 	}
-	return each(t, domains, func(domain string) error { return l.check(s, keys, domain) })
+	return each(t, domains, func(domain string) error { return l.check(s, keys, apex, domain) })
 }
 
-func (l *ledger) check(s *server, keys dnstest.Keys, domain string) error {
-	host := hostOf(domain, apex)
+func (l *ledger) check(s *server, keys dnstest.Keys, zone, domain string) error {
+	host := hostOf(domain, zone)
 	if l.state[domain] {
 		return s.expectHost(keys, host)
 	}

@@ -108,18 +108,23 @@ func own(t testing.TB, name, dir string) {
 	}
 }
 
-// identity is the key and the self-signed certificate of a mail server.
+// identity is the key and the self-signed certificate of a server.
 type identity struct {
 	key, cert string // PEM files
 	digest    string // SHA-256 of the public key: TLSA 3 1 1
 }
 
-func newIdentity(t testing.TB) identity {
+// newIdentity makes one with a common name and addresses.
+func newIdentity(t testing.TB, addresses ...netip.Addr) identity {
 	t.Helper()
 	dir := t.TempDir()
+	names := []string{"DNS:mail.example"}
+	for _, a := range addresses {
+		names = append(names, "IP:"+a.String())
+	}
 	id := identity{key: filepath.Join(dir, "key.pem"), cert: filepath.Join(dir, "cert.pem")}
 	output(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-		"-subj", "/CN=mail.example", "-days", "2", "-keyout", id.key, "-out", id.cert)
+		"-subj", "/CN=mail.example", "-addext", "subjectAltName="+strings.Join(names, ","), "-days", "2", "-keyout", id.key, "-out", id.cert)
 	text, err := os.ReadFile(id.cert)
 	if err != nil {
 		t.Fatal(err)

@@ -97,13 +97,23 @@ type question struct {
 	exists bool
 }
 
-// check returns nil if m is a secure answer to the question.
-func (q question) check(m *dns.Msg) error {
+// isSecure returns nil if m is a secure answer, whatever it says.
+func isSecure(m *dns.Msg) error {
 	switch {
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
 		return errors.New("is a failure")
 	case !m.AuthenticatedData:
 		return errors.New("is not secure")
+	}
+	return nil
+}
+
+// check returns nil if m is a secure answer to the question.
+func (q question) check(m *dns.Msg) error {
+	if err := isSecure(m); err != nil {
+		return err
+	}
+	switch {
 	case q.exists && (len(m.Answer) == 0 || m.Rcode != dns.RcodeSuccess):
 		return errors.New("denies what exists")
 	case !q.exists && len(m.Answer) > 0:

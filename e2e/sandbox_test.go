@@ -126,7 +126,7 @@ func furnishSandbox(dir string) error {
 			return fmt.Errorf("%s (package iproute2): %w\n%s", ip, err, out)
 		}
 	}
-	return nil
+	return furnishRouter()
 }
 
 // TestDependencies makes go test look at the sources of mxseal when it decides whether a result in its cache is

@@ -31,6 +31,8 @@ type server struct {
 	*daemon
 	*client.Client
 	site site
+	host *host  // that it runs on; nil: none of its own
+	cert string // PEM file, of the API; empty: no TLS
 	dir  string
 	addr netip.Addr // of its DNS service, port 53
 	more []string   // further variables of its environment
@@ -64,24 +66,45 @@ func (s *server) launch(t testing.TB) {
 	if s.next {
 		program = nextBinary
 	}
-	s.daemon = start(t, s.env(), program, args...)
-	s.await(t, "is ready", func() error { return get(fmt.Sprintf("http://%s:9153/readyz", s.site.loopback())) })
-	var err error
-	s.Client, err = client.New(client.Config{Server: s.url(), Token: s.token(t), Timeout: patience})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.daemon = s.host.start(t, s.env(), program, args...)
+	s.await(t, "is ready", func() error { return get(s.monitor("readyz")) })
+	s.Client = s.client(t, client.Config{})
+}
+
+// client is a client of the API that is as cfg says besides.
+func (s *server) client(t testing.TB, cfg client.Config) *client.Client {
+	t.Helper()
+	cfg.Server, cfg.Token, cfg.CA, cfg.Timeout = s.url(), s.token(t), s.cert, patience
+	return must[*client.Client](t)(client.New(cfg))
 }
 
 func (s *server) env() []string {
 	return append([]string{
 		"MXSEAL_DNS_LISTEN=" + dnsPort(s.addr),
-		fmt.Sprintf("MXSEAL_API_LISTEN=%s:8053", s.site.loopback()),
-		fmt.Sprintf("MXSEAL_METRICS_LISTEN=%s:9153", s.site.loopback()),
+		fmt.Sprintf("MXSEAL_API_LISTEN=%s:8053", s.inside()),
+		fmt.Sprintf("MXSEAL_METRICS_LISTEN=%s:9153", s.inside()),
 	}, s.more...)
 }
 
-func (s *server) url() string { return fmt.Sprintf("http://%s:8053", s.site.loopback()) }
+// inside is the address of API and metrics.
+func (s *server) inside() netip.Addr {
+	if s.host != nil {
+		return s.site.addr(1)
+	}
+	return s.site.loopback()
+}
+
+func (s *server) url() string {
+	if s.cert != "" {
+		return fmt.Sprintf("https://%s:8053", s.inside())
+	}
+	return fmt.Sprintf("http://%s:8053", s.inside())
+}
+
+// monitor is the URL of /metrics, /readyz or /healthz.
+func (s *server) monitor(path string) string {
+	return fmt.Sprintf("http://%s:9153/%s", s.inside(), path)
+}
 
 // tokenFile is where the development mode puts the first admin token.
 func (s *server) tokenFile() string { return filepath.Join(s.dir, "admin.token") }
@@ -111,9 +134,18 @@ func get(url string) error {
 // count returns the sum of all counters of a name that have a label, by the server's own metrics.
 func (s *server) count(t testing.TB, metric, label string) (n int) {
 	t.Helper()
-	res, err := http.Get(fmt.Sprintf("http://%s:9153/metrics", s.site.loopback()))
+	n, err := metricAt(s.monitor("metrics"), metric, label)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return n
+}
+
+// metricAt is count for any program with such metrics.
+func metricAt(url, metric, label string) (n int, err error) {
+	res, err := (&http.Client{Timeout: 5 * time.Second}).Get(url)
+	if err != nil {
+		return 0, err
 	}
 	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
@@ -124,14 +156,11 @@ func (s *server) count(t testing.TB, metric, label string) (n int) {
 		}
 		count, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			t.Fatal(err)
+			return 0, err
 		}
 		n += int(count)
 	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return n, lines.Err()
 }
 
 // expectNoFailure fails the test if the server has failed to answer, whatever its clients have made of it.

@@ -12,6 +12,7 @@ import (
 type unboundOptions struct {
 	tcp        bool // over TCP alone
 	aggressive bool // uses cached denials for what it was not asked before (RFC 8198)
+	forgives   bool // that a server did not answer it forgets in two seconds, not in 15 minutes
 }
 
 // unbound is a resolver with a control socket.
@@ -24,6 +25,7 @@ func startUnbound(t testing.TB, a *authority, addr netip.Addr, o unboundOptions)
 	t.Helper()
 	dir := t.TempDir()
 	yes := map[bool]string{true: "yes", false: "no"}
+	infraTTL := map[bool]int{true: 2, false: 900}
 	conf := write(t, dir, "unbound.conf", fmt.Sprintf(`server:
 	directory: %[1]q
 	chroot: ""
@@ -45,6 +47,7 @@ func startUnbound(t testing.TB, a *authority, addr netip.Addr, o unboundOptions)
 	local-zone: "test." nodefault
 	tcp-upstream: %[5]s
 	aggressive-nsec: %[6]s
+	infra-host-ttl: %[8]d
 	use-caps-for-id: yes
 	qname-minimisation: yes
 	qname-minimisation-strict: yes
@@ -58,7 +61,7 @@ func startUnbound(t testing.TB, a *authority, addr netip.Addr, o unboundOptions)
 remote-control:
 	control-enable: yes
 	control-interface: %[7]q
-`, dir, addr, a.hints, a.kskFile, yes[o.tcp], yes[o.aggressive], dir+"/control"))
+`, dir, addr, a.hints, a.kskFile, yes[o.tcp], yes[o.aggressive], dir+"/control", infraTTL[o.forgives]))
 	u := &unbound{conf: conf, resolver: resolver{
 		daemon:  start(t, nil, program(t, "unbound"), "-d", "-c", conf),
 		name:    fmt.Sprintf("unbound (tcp %s, aggressive %s)", yes[o.tcp], yes[o.aggressive]),

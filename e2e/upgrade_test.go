@@ -209,7 +209,12 @@ func (w *upgradeWorld) roll(t *testing.T) {
 		_, err := led.RollKey(t.Context(), apex, api.RollRequest{Role: "zsk"})
 		return err
 	})
-	expectSigners(t, led, apex, "another ZSK signs", func(now string) bool { return now != old })
+	await(t, "another ZSK signs", func() error {
+		if now := led.signers(t, apex); now == old {
+			return fmt.Errorf("%s signs", now)
+		}
+		return nil
+	})
 	w.keys = led.keys(t, apex)
 }
 

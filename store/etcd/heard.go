@@ -23,9 +23,9 @@ type heard struct {
 	progress progress      // of all nodes
 	worst    time.Duration // for how long some node did not have everything, since that was asked last
 	missing  []string      // nodes that did not have everything when that was asked last
-	written  time.Time
-	told     time.Time // what Behind has said that all nodes have everything up to
-	settled  time.Time // the same, when nothing was left to do about what had been said before
+	written  time.Time     // up to when the next leader knows that all nodes had everything; zero: nothing was written
+	told     time.Time     // what Behind has said that all nodes have everything up to
+	settled  time.Time     // the same, when nothing was left to do about what had been said before
 }
 
 // progress is how far somebody has come who may always be a little behind.
@@ -52,7 +52,7 @@ func (p *progress) note(now time.Time, has, last uint64) time.Time {
 
 const (
 	askEvery   = 250 * time.Millisecond
-	writeEvery = 10 * time.Second
+	writeEvery = 10 * time.Second // by so much settled may be ahead of what is written
 )
 
 // Behind returns for how long a node may have been answering without what was committed since, at worst since it was called last, and
@@ -82,9 +82,10 @@ func (e *Engine) Settled() {
 func (h *heard) begin(text string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.progress, h.missing, h.written, h.worst = progress{all: now}, nil, now, 0
+	h.progress, h.missing, h.written, h.worst = progress{all: now}, nil, time.Time{}, 0
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Before(now) {
 		h.progress.all = now.Add(-now.Sub(at)) // with the monotonic clock
+		h.written = h.progress.all
 	}
 	h.told, h.settled = h.progress.all, h.progress.all
 }
@@ -107,14 +108,15 @@ func (h *heard) note(now time.Time, nodes []seated, last uint64) {
 	}
 }
 
-// unwritten returns what is to be written down, the zero time if nothing.
-func (h *heard) unwritten(now time.Time) time.Time {
+// unwritten returns what is to be written down, the zero time if nothing. After a standstill that is at once: the next leader would
+// have the keys wait for it once more.
+func (h *heard) unwritten() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now.Sub(h.written) < writeEvery {
+	if h.settled.Sub(h.written) < writeEvery {
 		return time.Time{}
 	}
-	h.written = now
+	h.written = h.settled
 	return h.settled
 }
 
@@ -135,7 +137,7 @@ func (e *Engine) listen(term store.Term) {
 		}
 		e.heard.note(now, r.nodes, r.last)
 		e.raise(e.ctx, term.Token, r)
-		if at := e.heard.unwritten(now); !at.IsZero() {
+		if at := e.heard.unwritten(); !at.IsZero() {
 			e.writeHeard(term.Token, at)
 		}
 	}

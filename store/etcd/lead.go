@@ -2,9 +2,11 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mxseal/mxseal/store"
@@ -28,23 +30,18 @@ func (e *Engine) Lead(ctx context.Context) (store.Term, error) {
 }
 
 // stand makes one attempt. Without a term somebody led at a revision. A lease that is not used, or of which it is not known whether
-// etcd uses it, is not kept alive: a key that nobody reigns with would keep all others away.
+// etcd uses it, is given back: a key that nobody reigns with would keep all others away.
 func (e *Engine) stand(ctx context.Context) (term store.Term, revision int64, err error) {
+	end := time.After(termTime)
 	lease, err := e.client.Grant(ctx, leaseTime)
 	if err != nil {
 		return term, 0, err
 	}
-	keep, giveUp := context.WithCancel(e.ctx)
 	defer func() {
 		if term.Token == 0 {
-			giveUp()
-			e.revoke(ctx, lease.ID)
+			_ = e.revoke(ctx, lease.ID)
 		}
 	}()
-	alive, err := e.client.KeepAlive(keep, lease.ID)
-	if err != nil {
-		return term, 0, err
-	}
 	response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", 0)).
 		Then(clientv3.OpPut(e.config.leaderKey(), e.config.Node, clientv3.WithLease(lease.ID)), clientv3.OpGet(e.config.heardKey())).Commit()
 	if err != nil {
@@ -56,42 +53,71 @@ func (e *Engine) stand(ctx context.Context) (term store.Term, revision int64, er
 			written = string(kv.Value)
 		}
 		e.heard.begin(written, e.config.Now())
-		term = store.Term{Token: uint64(response.Header.Revision), Ended: e.reign(ctx, giveUp, lease.ID, alive)}
+		term = store.Term{Token: uint64(response.Header.Revision), Ended: e.reign(ctx, lease.ID, end)}
 		e.tasks.Go(func() { e.listen(term) })
 	}
 	return term, response.Header.Revision, nil
 }
 
-// revoke gives a lease back. If that fails it runs out by itself.
-func (e *Engine) revoke(ctx context.Context, lease clientv3.LeaseID) {
+// revoke gives a lease back, if it has not run out by itself.
+func (e *Engine) revoke(ctx context.Context, lease clientv3.LeaseID) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_, _ = e.client.Revoke(ctx, lease)
+	_, err := e.client.Revoke(ctx, lease)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
+	}
+	return err
 }
 
-// reign returns a channel that is closed when the lease has run out, or etcd was silent for as long. When ctx is done the lease is
-// given back, so that another node can lead at once.
-func (e *Engine) reign(ctx context.Context, giveUp func(), lease clientv3.LeaseID, alive <-chan *clientv3.LeaseKeepAliveResponse) <-chan struct{} {
+// termTime is how long a term lasts without its lease being renewed. etcd counts from when it hears of a lease, which is after it was asked
+// for: so a term is over before another one can begin, also if its end comes in the midst of an attempt to renew the lease.
+const (
+	keepPeriod = 2 * time.Second // between two attempts
+	keepTime   = 3 * time.Second // for one
+	termTime   = (leaseTime-1)*time.Second - keepTime
+)
+
+// reign returns a channel that is closed when a term is over: ctx is done, or end has come without the lease having been renewed. Then the
+// lease is given back as soon as etcd can be told, so that a node can lead at once.
+func (e *Engine) reign(ctx context.Context, lease clientv3.LeaseID, end <-chan time.Time) <-chan struct{} {
 	ended := make(chan struct{})
 	e.tasks.Go(func() {
-		defer close(ended)
-		defer giveUp()
-		for {
+		e.keep(ctx, lease, end)
+		close(ended)
+		for e.revoke(ctx, lease) != nil && e.ctx.Err() == nil {
 			select {
-			case _, more := <-alive:
-				if !more {
-					if e.ctx.Err() != nil {
-						e.revoke(ctx, lease)
-					}
-					return
-				}
-			case <-ctx.Done():
-				e.revoke(ctx, lease)
-				return
+			case <-time.After(time.Second):
+			case <-e.ctx.Done():
 			}
 		}
 	})
 	return ended
+}
+
+// keep renews a lease until a term is over.
+func (e *Engine) keep(ctx context.Context, lease clientv3.LeaseID, end <-chan time.Time) {
+	for {
+		select {
+		case <-time.After(keepPeriod):
+		case <-end:
+			return
+		case <-ctx.Done():
+			return
+		case <-e.ctx.Done():
+			return
+		}
+		next := time.After(termTime)
+		call, cancel := context.WithTimeout(ctx, keepTime)
+		_, err := e.client.KeepAliveOnce(call, lease)
+		cancel()
+		switch {
+		case err == nil:
+			end = next
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			return
+		}
+	}
 }
 
 // vacancy waits until a key is gone that was there at a revision. Without error it may be there all the same.

@@ -86,3 +86,30 @@ func TestAnswersThatAreLost(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A term is over for its leader before it is for etcd, so that no two take themselves for the leader. When etcd can be told, it is over there
+// at once.
+func TestATermEndsBeforeItsLease(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	e, line := openAtCable(t, c)
+	term, err := e.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leads := func() bool {
+		found, err := c.Client().Get(t.Context(), config(c, t, "a").Prefix+"/leader")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found.Kvs) == 1
+	}
+	line.Cut()
+	<-term.Ended
+	if !leads() {
+		t.Error("another node could lead before the term had ended")
+	}
+	line.Mend()
+	await(t, "the lease is given back", func() bool { return !leads() })
+}

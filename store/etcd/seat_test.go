@@ -157,6 +157,27 @@ func TestTheNextLeaderKnowsSinceWhen(t *testing.T) {
 	await(t, "nobody is behind any more", func() bool { d, _ := b.Behind(); return d == 0 })
 }
 
+// When all have heard again, and that was acted on, the next leader is to know at once: it would have the keys wait for the same time again.
+func TestTheNextLeaderDoesNotWaitAgain(t *testing.T) {
+	t.Parallel()
+	c, clock, a, b := pair(t)
+	if _, err := a.Lead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Commit(t.Context(), put("x", "1", 0)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "all but b have heard", func() bool { _, who := a.Behind(); return who == "b" })
+	clock.Pass(time.Hour)
+	watch(t, b)
+	await(t, "nobody is behind any more", func() bool { d, _ := a.Behind(); return d == 0 })
+	a.Settled()
+	await(t, "it is written", func() bool {
+		found, err := c.Client().Get(t.Context(), config(c, t, "a").Prefix+"/heard")
+		return err == nil && len(found.Kvs) == 1 && string(found.Kvs[0].Value) == clock.Now().Format(time.RFC3339Nano)
+	})
+}
+
 // A node that does not hear of etcd answers for a while, and then no more until it has heard.
 func TestStale(t *testing.T) {
 	t.Parallel()
