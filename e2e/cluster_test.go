@@ -258,7 +258,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 
-	// The leader rolls, others refuse to; without it another one does.
+	// The leader rolls, others refuse to. Without it another one leads, and rolls when the first one has heard all again.
 	led, others := leader(t, nodes)
 	if _, err := others[0].RollKey(ctx, apex, api.RollRequest{Role: "zsk"}); err == nil || !strings.Contains(err.Error(), "the node that leads") {
 		t.Errorf("a node that does not lead: %v", err)
@@ -266,8 +266,11 @@ func TestCluster(t *testing.T) {
 	led.kill()
 	expectSame(t, others, keys, provision(others[0]))
 	next, _ := leader(t, others)
-	must[*api.Rollover](t)(next.RollKey(ctx, apex, api.RollRequest{Role: "zsk"}))
 	led.launch(t)
+	await(t, "the next leader rolls", func() error {
+		_, err := next.RollKey(ctx, apex, api.RollRequest{Role: "zsk"})
+		return err
+	})
 	keys = next.keys(t, apex)
 	expectSame(t, nodes, keys, provision(led))
 
