@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -51,7 +53,7 @@ type Config struct {
 
 // Bounds on time. callTime is longer than an election in etcd takes, so that a commit survives one.
 const (
-	dialTime  = 5 * time.Second
+	dialTime  = 5 * time.Second // for an attempt to connect, and at most between two; gRPC would wait for up to two minutes
 	callTime  = 8 * time.Second
 	leaseTime = 15 // seconds; how long nobody leads when the leader is gone
 )
@@ -67,6 +69,8 @@ func dial(c Config) (*clientv3.Client, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: t, Username: c.User, Password: c.Password, Logger: zap.NewNop(), DialTimeout: dialTime,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTime,
+			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: dialTime}})},
 	})
 	if err != nil {
 		return nil, c.unreached(err)
