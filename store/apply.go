@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -394,7 +395,7 @@ func (t *touched) concerned(before, after *State) (zones []zone.Name, hosts []*z
 	return slices.Compact(zones), hosts
 }
 
-// hostsIn returns the hosts whose answers may differ, some more than once.
+// hostsIn returns the hosts whose answers may differ, each once.
 func (t *touched) hostsIn(before, after *State) []*zone.Host {
 	hosts := t.hosts
 	for _, state := range []*State{before, after} {
@@ -408,7 +409,10 @@ func (t *touched) hostsIn(before, after *State) []*zone.Host {
 			}
 		}
 	}
-	return hosts
+	slices.SortFunc(hosts, func(a, b *zone.Host) int {
+		return cmp.Or(strings.Compare(a.Label, b.Label), strings.Compare(a.Zone.Wire(), b.Zone.Wire()))
+	})
+	return slices.CompactFunc(hosts, func(a, b *zone.Host) bool { return a.Label == b.Label && a.Zone == b.Zone })
 }
 
 func anyOf[K comparable, V any](m map[K]V, match func(K, V) bool) bool {

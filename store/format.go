@@ -35,15 +35,19 @@ func WriteFormat(format uint8, revision uint64) Write {
 	return Write{Kind: KindFormat, ID: formatID, Expect: revision, Value: []byte("{}"), Format: format}
 }
 
-// ErrFormat means that the database is that of another version.
-var ErrFormat = errors.New("the format of the database is of another version of mxseal")
+var (
+	// ErrFormat means that the database is that of another version.
+	ErrFormat = errors.New("the format of the database is of another version of mxseal")
+	// ErrNewer is the ErrFormat of what this version does not know yet, and never will.
+	ErrNewer = fmt.Errorf("%w", ErrFormat)
+)
 
 // CheckFormat returns why a version whose newest format is known cannot work with a database of a format.
 func CheckFormat(known, format uint8) error {
 	switch {
 	case format > known:
 		return fmt.Errorf("%w: it has format %d, and this version knows none newer than %d: start a newer version; the format is never lowered, so the way back is a backup of before",
-			ErrFormat, format, known)
+			ErrNewer, format, known)
 	case format+1 < known:
 		return fmt.Errorf("%w: it has format %d, and this version writes %d and %d: run a version in between first, on all nodes", ErrFormat, format, known-1, known)
 	}
@@ -53,7 +57,7 @@ func CheckFormat(known, format uint8) error {
 // CheckRecord returns an error for a record that a version whose newest format is known cannot read.
 func CheckRecord(known, format uint8) error {
 	if format == 0 || format > known {
-		return fmt.Errorf("%w: it has format %d, and this version reads those up to %d: start a newer version", ErrFormat, format, known)
+		return fmt.Errorf("%w: it has format %d, and this version reads those up to %d: start a newer version", ErrNewer, format, known)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func (w *writer) commit(b *batch) {
 			return
 		}
 		revision, err := w.try(b)
-		if errors.Is(err, ErrTooMany) && len(b.requests) == 1 {
+		if errors.Is(err, ErrTooMany) && len(b.requests) == 1 && len(b.requests[0].Tx.Writes) > 0 { // without any no step would end it
 			revision, err = w.divide(b)
 		}
 		switch {

@@ -193,13 +193,20 @@ func (w *writer) decide(b *batch, d division) (revision uint64, err error) {
 	return 0, failed(errMoved)
 }
 
-// written returns the revision at which the last write of a large commit was made, which began at another one.
+// written returns the revision at which the last write of a large commit was made, which this node's last transaction began at another one.
 func (e *Engine) written(ctx context.Context, begun uint64) (revision uint64, err error) {
 	if _, err := e.complete(ctx); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), callTime)
 	defer cancel()
+	mine, err := e.client.Get(ctx, e.config.writerKey(), clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, err
+	}
+	if len(mine.Kvs) == 0 || uint64(mine.Kvs[0].ModRevision) != begun { // what is waited for would never come
+		return 0, fmt.Errorf("%w: etcd has lost what it had at revision %d, or another node has the name %q", zone.ErrUncertain, begun, e.config.Node)
+	}
 	for r := range e.client.Watch(ctx, e.config.largeKey(), clientv3.WithRev(int64(begun)+1), clientv3.WithFilterPut()) {
 		switch {
 		case r.CompactRevision != 0:

@@ -45,3 +45,8 @@ func (e *Engine) LeaveLarge(ctx context.Context, tx store.Tx, steps int) (bool, 
 	}
 	return steps == 0, err
 }
+
+// Written waits for the end of a large commit that began at a revision.
+func (e *Engine) Written(ctx context.Context, begun uint64) (uint64, error) {
+	return e.written(ctx, begun)
+}

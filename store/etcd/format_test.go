@@ -223,6 +223,37 @@ func TestANodeThatIsOvertakenAnswersNoMore(t *testing.T) {
 	await(t, "b answers no more", staleFor(b, "start a newer version"))
 }
 
+// While a database is being restored its format may be missing. A node that takes that for too old a one waits: it answers as long as it
+// may, and takes its seat when the format is there.
+func TestAFormatThatIsMissingForAMoment(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	client, prefix := asOldest(t, c)
+	format, place := prefix+"/record/formats/database", prefix+"/node/a"
+	if _, err := client.Put(t.Context(), format, "\x02{}"); err != nil {
+		t.Fatal(err)
+	}
+	a := seat(t, c, "a", 3)
+	watch(t, a)
+	await(t, "it answers", fresh(a))
+	for _, key := range []string{format, place} {
+		if _, err := client.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(4 * time.Second) // it looks for its seat every three
+	if _, err := client.Put(t.Context(), format, "\x02{}"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it has its seat", func() bool {
+		found, err := client.Get(t.Context(), place)
+		return err == nil && len(found.Kvs) == 1
+	})
+	if err := a.Stale(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A record of a newer format is an error, and not left out, wherever it is met; and the node answers no more.
 func TestANewerRecordIsNotLeftOut(t *testing.T) {
 	t.Parallel()

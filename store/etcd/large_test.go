@@ -321,6 +321,28 @@ func TestACompactionWithinALargeCommit(t *testing.T) {
 	}
 }
 
+// An etcd that was restored from a copy of before a large commit began has not got to its revision yet, or has something else there: its
+// end is not waited for.
+func TestALargeCommitThatEtcdHasLost(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	past, err := e.Commit(t.Context(), put("a", "1", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := e.Commit(t.Context(), put("b", "1", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, begun := range []uint64{past, last + 1000} {
+		if _, err := e.Written(t.Context(), begun); !errors.Is(err, zone.ErrUncertain) {
+			t.Errorf("begun at %d, when the last commit has %d: %v", begun, last, err)
+		}
+	}
+}
+
 // What etcd does not take in parts either is refused with the setting that it does not fit, before anything is written.
 func TestTooMuchForOneCommit(t *testing.T) {
 	t.Parallel()
@@ -328,11 +350,16 @@ func TestTooMuchForOneCommit(t *testing.T) {
 	c := startCluster(t, 1)
 	together := largeTx("v")
 	together.Writes = append(together.Writes, put("larger", strings.Repeat("x", 3<<20), 0).Writes...)
+	var conditions store.Tx
+	for i := range 200 {
+		conditions.Requires = append(conditions.Requires, zone.Ref{Kind: zone.KindPool, ID: fmt.Sprint(i)})
+	}
 	for name, try := range map[string]struct {
 		cluster *Cluster
 		tx      store.Tx
 		setting string
 	}{
+		"nothing to write":      {c, conditions, "--max-txn-ops"},
 		"one record":            {c, put("larger", strings.Repeat("x", 3<<20), 0), "--max-request-bytes"},
 		"among others":          {c, together, "--max-request-bytes"},
 		"fewer than by default": {few, largeTx("v"), "--max-txn-ops"},

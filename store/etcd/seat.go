@@ -197,7 +197,7 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	defer cancel()
 	now := s.e.config.Now()
 	format, err := s.e.checkFormat(ctx)
-	if errors.Is(err, store.ErrFormat) {
+	if errors.Is(err, store.ErrNewer) { // one that is too old may be what a restore has not written yet
 		s.give(err)
 	}
 	if err != nil {
