@@ -90,9 +90,10 @@ func startCluster(ctx context.Context, binary string) (c *cluster, err error) {
 		return nil, err
 	}
 	c = &cluster{dir: dir}
+	started := c
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.stop())
+			err = errors.Join(err, started.stop())
 		}
 	}()
 	if err := c.startEtcd(); err != nil {

@@ -56,8 +56,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
-// pageSize is how many records a load asks for at a time, at most: fewer if they do not fit into a message.
-const pageSize = 2000
+// pageSize is how many records a load asks for at a time, at most: fewer if they do not fit into a message. For each page etcd counts all
+// keys that are left, which with small ones is most of the time of a load.
+const pageSize = 20000
 
 // Load implements store.Engine. What it visits is the image of this node, too.
 func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
