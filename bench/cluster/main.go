@@ -1,5 +1,6 @@
 // Command cluster measures three nodes on three members of etcd, all on this machine: how long it takes from a call to one node until
-// all nodes answer with the new tenant, how many octets of etcd's database a tenant takes, and how long a node takes to start.
+// all nodes answer with the new tenant, how many octets of etcd's database a tenant takes, and how long a node takes to start, from etcd and
+// without it.
 package main
 
 import (
@@ -14,10 +15,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mxseal/mxseal/api"
 	"github.com/mxseal/mxseal/api/client"
@@ -30,8 +33,10 @@ type result struct {
 	ImportS    float64   `json:"import_s"`    // of them
 	Octets     float64   `json:"octets"`      // of etcd's database in use, for a tenant, without history
 	StartS     float64   `json:"start_s"`     // of a node with all of them, until it is ready
+	ImageS     float64   `json:"image_s"`     // the same of one that was killed, while no member of etcd runs
 	Empty      latencies `json:"empty"`       // with a database that has nothing else
 	Full       latencies `json:"full"`        // with all tenants
+	Creates    float64   `json:"creates"`     // a second, over the API of one node, by 64 clients, with all tenants
 	LoadBefore float64   `json:"load_before"` // processes that were running or about to, by the kernel, before anything was measured
 }
 
@@ -94,20 +99,40 @@ func run(ctx context.Context) (err error) {
 	if err := c.nodes[2].stop(); err != nil {
 		return err
 	}
-	begun = time.Now()
-	if err := c.nodes[2].start(); err != nil {
+	if r.StartS, err = c.starts(ctx, c.nodes[2]); err != nil {
 		return err
 	}
-	if err := c.ready(ctx, 2); err != nil {
-		return err
-	}
-	r.StartS = time.Since(begun).Seconds()
 	if r.Full, err = c.measure(ctx, "f", *calls); err != nil {
+		return err
+	}
+	if r.Creates, err = c.creates(ctx, 64, *calls*10); err != nil {
+		return err
+	}
+	if r.ImageS, err = c.withoutEtcd(ctx, c.nodes[2]); err != nil {
 		return err
 	}
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", " ")
 	return out.Encode(r)
+}
+
+// starts says how many seconds a node takes to start.
+func (c *cluster) starts(ctx context.Context, n *process) (seconds float64, err error) {
+	begun := time.Now()
+	if err := n.start(); err != nil {
+		return 0, err
+	}
+	err = c.ready(ctx, n)
+	return time.Since(begun).Seconds(), err
+}
+
+// withoutEtcd kills a node and ends etcd, and says how many seconds the node takes to start then.
+func (c *cluster) withoutEtcd(ctx context.Context, n *process) (seconds float64, err error) {
+	n.kill()
+	for _, m := range c.members {
+		m.kill()
+	}
+	return c.starts(ctx, n)
 }
 
 // furnish makes what tenants need.
@@ -198,6 +223,26 @@ func (c *cluster) measure(ctx context.Context, prefix string, n int) (l latencie
 	l.CallP50, l.CallP99, l.AllP50, l.AllP99, l.AllMax = p(call, 50), p(call, 99), p(all, 50), p(all, 99), p(all, 100)
 	l.LagP99, l.WaitP50, l.WaitP99, l.Seconds = p(lag, 99), p(wait, 50), p(wait, 99), time.Since(begun).Seconds()
 	return l, nil
+}
+
+// creates says how many tenants a second so many clients create at the first node, n in all.
+func (c *cluster) creates(ctx context.Context, clients, n int) (perSecond float64, err error) {
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	begun := time.Now()
+	for range clients {
+		group.Go(func() error {
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				spec := api.TenantSpec{Pool: "default", Domains: []string{fmt.Sprintf("c%d.example", i)}}
+				if _, err := c.client.PutTenant(ctx, fmt.Sprintf("c%d", i), spec); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	return float64(n) / time.Since(begun).Seconds(), err
 }
 
 // asked asks all nodes at once until each answers with a host, and reports whether one of them did not at first.

@@ -68,10 +68,14 @@ func (p *process) stop() error {
 	case <-p.done:
 		return nil
 	case <-time.After(30 * time.Second):
-		p.cmd.Process.Kill()
-		<-p.done
+		p.kill()
 		return fmt.Errorf("%s does not stop", p.name)
 	}
+}
+
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.done
 }
 
 // cluster is three members of etcd and three nodes.
@@ -117,7 +121,7 @@ func startCluster(ctx context.Context, binary string) (c *cluster, err error) {
 		if err := n.start(); err != nil {
 			return nil, err
 		}
-		if err := c.ready(ctx, i); err != nil {
+		if err := c.ready(ctx, n); err != nil {
 			return nil, err
 		}
 	}
@@ -160,8 +164,7 @@ func (c *cluster) stop() (err error) {
 }
 
 // ready waits until a node answers.
-func (c *cluster) ready(ctx context.Context, node int) error {
-	n := c.nodes[node]
+func (c *cluster) ready(ctx context.Context, n *process) error {
 	return await(n.name+" is ready", func() error {
 		select {
 		case <-n.done:

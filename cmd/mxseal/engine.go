@@ -41,6 +41,10 @@ func openEngine(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.E
 	return engineOr(etcd.Open(ctx, c))
 }
 
+// imagePatience is for how long a node that has an image tries to reach etcd before it is started from that. It is short, because nothing is
+// lost: the node goes on trying, and has everything a second or two after etcd can be reached.
+const imagePatience = 2 * time.Second
+
 // openNode is openEngine for who serves: a node of a cluster whose etcd cannot be reached is started from its image, if it has one.
 func openNode(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.Engine, error) {
 	if !isEtcd(cfg) {
@@ -51,11 +55,14 @@ func openNode(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.Eng
 		return nil, err
 	}
 	c.Log, c.Dir = log, cfg.DataDir
+	booted, refused := etcd.OpenImage(c)
+	if refused == nil {
+		c.Patience = imagePatience
+	}
 	engine, err := engineOr(etcd.Open(ctx, c))
 	if !errors.Is(err, etcd.ErrUnreachable) || ctx.Err() != nil {
 		return engine, err
 	}
-	booted, refused := etcd.OpenImage(c)
 	if refused != nil {
 		return nil, errors.Join(err, refused)
 	}

@@ -43,6 +43,7 @@ func OpenImage(c Config) (*Booted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrImage, err)
 	}
+	c.Patience = 0
 	now := c.Now()
 	return &Booted{config: c, revision: s.Revision, current: now.Add(-now.Sub(s.Current)), // with the monotonic clock
 		until: min(s.staleAfter, c.StaleAfter), complete: make(chan struct{})}, nil

@@ -45,6 +45,8 @@ type Config struct {
 	Format    uint8  // the newest that this node knows; 0: store.Format
 	// StaleAfter is for how long this node may answer without hearing of etcd; whole seconds. It is for [Engine.Join].
 	StaleAfter time.Duration
+	// Patience is for how long [Open] tries to reach etcd; 0: for as long as a commit does.
+	Patience time.Duration
 	// Dir is where the image of this node is kept, from which [OpenImage] can start it; empty: none is. It is for [Engine.Join].
 	Dir string
 	Now func() time.Time
@@ -67,7 +69,7 @@ func dial(c Config) (*clientv3.Client, error) {
 		return nil, err
 	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: c.Endpoints, TLS: t, Username: c.User, Password: c.Password, Logger: zap.NewNop(), DialTimeout: dialTime,
+		Endpoints: c.Endpoints, TLS: t, Username: c.User, Password: c.Password, Logger: zap.NewNop(), DialTimeout: min(dialTime, c.patience()),
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTime,
 			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: dialTime}})},
@@ -76,6 +78,13 @@ func dial(c Config) (*clientv3.Client, error) {
 		return nil, c.unreached(err)
 	}
 	return client, nil
+}
+
+func (c Config) patience() time.Duration {
+	if c.Patience == 0 {
+		return callTime
+	}
+	return c.Patience
 }
 
 // unreached wraps the error of a first call, with ErrUnreachable if that is what it says.
@@ -151,7 +160,7 @@ func Exists(ctx context.Context, c Config) (bool, error) {
 
 // checkMeta makes sure that there is a database, and that this version can work with it.
 func checkMeta(ctx context.Context, client *clientv3.Client, c Config) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
 	response, err := client.Txn(ctx).Then(clientv3.OpGet(c.metaKey()), clientv3.OpGet(c.formatKey())).Commit()
 	if err != nil {
