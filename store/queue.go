@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"runtime"
+)
 
 // Queue hands the transactions of many callers to the one goroutine of an engine that writes.
 type Queue struct {
@@ -52,7 +55,8 @@ func (q *Queue) Commit(ctx context.Context, tx Tx) (uint64, error) {
 }
 
 // Next is for the writer: it waits for a transaction, and appends it to waiting with others that have come, up to most in all. It
-// waits for none if there are some, and returns none when closing.
+// waits for none if there are some, and returns none when closing. Whoever is about to commit gets to do so first: the one that comes first
+// wakes the writer, which otherwise would run before all others that are ready, and write each alone.
 func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Request {
 	if len(waiting) == 0 {
 		select {
@@ -61,6 +65,7 @@ func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Req
 		case <-closing:
 			return nil
 		}
+		runtime.Gosched()
 	}
 	return q.More(waiting, most)
 }
