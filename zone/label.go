@@ -25,8 +25,10 @@ const hashedTail = 1 + 8
 // PlainLabel is the label that reads like the owner: dots become hyphens. It may be longer than a label
 // can be, or belong to another owner already.
 func PlainLabel(o Owner) string {
-	return strings.NewReplacer(".", "-", "_", "-").Replace(strings.TrimPrefix(string(o), "@"))
+	return hyphens.Replace(strings.TrimPrefix(string(o), "@"))
 }
+
+var hyphens = strings.NewReplacer(".", "-", "_", "-")
 
 // HashedLabel is the label of an owner whose plain label is too long or taken: the plain label, cut where
 // needed, and 40 bits of the owner's SHA-256.
@@ -36,8 +38,11 @@ func HashedLabel(o Owner) string {
 	if len(plain) > MaxLabelLen-hashedTail {
 		plain = plain[:MaxLabelLen-hashedTail]
 	}
-	return plain + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
+	return plain + "-" + lowerBase32.EncodeToString(sum[:5])
 }
+
+// lowerBase32 is that of RFC 4648 §6, in lower case.
+var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567")
 
 // AssignLabel chooses the label of owner in a zone. taken says who holds a label there, if anybody does;
 // what it answers for a label must never change once it has named an owner. The choice is then the same
