@@ -177,6 +177,47 @@ func TestAGapInTheFeed(t *testing.T) {
 	}
 }
 
+// Nothing that was remembered of a zone is current when it has gone in the gap.
+func TestAZoneThatGoesInAGap(t *testing.T) {
+	w := provisioned(t)
+	w.putZone("b.test.", nil)
+	apex := zone.MustParseName("b.test.")
+	w.must(closeZone(apex))
+	mark := w.store.Mark(apex, "contoso-com")
+	w.engine.LoseNext()
+	w.must(deleteZone(apex))
+	if w.store.State().Zone(apex) != nil || mark.Current() {
+		t.Error("the zone is there, or what was remembered of it is still current")
+	}
+}
+
+// An update of a leader is committed in its term, and refused in another one.
+func TestUpdatesOfATerm(t *testing.T) {
+	w := provisioned(t)
+	first, err := w.engine.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	update := func(term uint64) error {
+		_, err := w.store.UpdateInTerm(t.Context(), term, func(st *store.State) (zone.Changes, error) {
+			p := *st.Pool("default")
+			p.MXPreference++
+			return zone.Changes{Puts: []zone.Row{&p}}, nil
+		})
+		return err
+	}
+	if err := update(first.Token); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.engine.Lead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := w.store.State().Revision()
+	if err := update(first.Token); !errors.Is(err, store.ErrDeposed) || w.store.State().Revision() != before {
+		t.Errorf("in the next term: %v, at revision %d after %d", err, w.store.State().Revision(), before)
+	}
+}
+
 // Keys that are sealed under a key-encryption key that this node does not have are opened when it gets it.
 func TestKeysThatOpenLater(t *testing.T) {
 	w := provisioned(t)
@@ -297,23 +338,31 @@ func TestStartNeedsAllKeys(t *testing.T) {
 	}
 }
 
-func TestZoneDeletedAndCreatedAgain(t *testing.T) {
-	w := provisioned(t)
-	w.putZone("b.test.", nil)
-	apex := zone.MustParseName("b.test.")
-	first := w.store.State().KeySet(apex)
-	w.must(func(st *store.State) (zone.Changes, error) {
+func closeZone(apex zone.Name) func(*store.State) (zone.Changes, error) {
+	return func(st *store.State) (zone.Changes, error) {
 		c, _, err := zone.PlanCloseZone(st, apex, nil)
 		return c, err
-	})
-	w.must(func(st *store.State) (zone.Changes, error) {
+	}
+}
+
+func deleteZone(apex zone.Name) func(*store.State) (zone.Changes, error) {
+	return func(st *store.State) (zone.Changes, error) {
 		c, _, err := zone.PlanDeleteZone(st, apex)
 		for _, k := range st.Keys(apex) {
 			c.Deletes = append(c.Deletes, k.Ref())
 		}
 		c.Deletes = append(c.Deletes, st.Chain(apex).Ref())
 		return c, err
-	})
+	}
+}
+
+func TestZoneDeletedAndCreatedAgain(t *testing.T) {
+	w := provisioned(t)
+	w.putZone("b.test.", nil)
+	apex := zone.MustParseName("b.test.")
+	first := w.store.State().KeySet(apex)
+	w.must(closeZone(apex))
+	w.must(deleteZone(apex))
 	if st := w.store.State(); st.Zone(apex) != nil || st.KeySet(apex) != nil || len(st.Keys(apex)) != 0 {
 		t.Error("the zone is still there")
 	}

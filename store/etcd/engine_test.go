@@ -92,6 +92,36 @@ func TestHistoryThatWasCompacted(t *testing.T) {
 	}
 }
 
+// A watcher hears of the first commit after a revision, also if that has the next one.
+func TestTheNextRevisionIsHeard(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	var made, heard []uint64
+	for _, id := range []string{"a", "b", "c"} {
+		revision, err := e.Commit(t.Context(), put(id, "1", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, revision)
+	}
+	if made[1] != made[0]+1 {
+		t.Fatalf("revisions %d", made)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := e.Watch(ctx, made[0], func(c store.Commit) error {
+		if heard = append(heard, c.Revision); c.Revision >= made[2] {
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || !slices.Equal(heard, made[1:]) {
+		t.Errorf("heard %d of %d: %v", heard, made, err)
+	}
+}
+
 // Two nodes lead one after the other, and what the first one wrote in its term is refused in the next.
 func TestTermsOfTwoNodes(t *testing.T) {
 	t.Parallel()

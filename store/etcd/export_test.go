@@ -46,6 +46,28 @@ func (e *Engine) LeaveLarge(ctx context.Context, tx store.Tx, steps int) (bool, 
 	return steps == 0, err
 }
 
+// CommitLarge makes a large commit, with a call between the look at its preconditions and the transaction that makes it.
+func (e *Engine) CommitLarge(ctx context.Context, tx store.Tx, between func()) error {
+	w := &writer{e: e}
+	if err := w.prepare(); err != nil {
+		return err
+	}
+	d, err := e.occupy(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.revoke(ctx, d.lease)
+	if err := d.fill(ctx, tx.Writes); err != nil {
+		return err
+	}
+	if err := w.check(d, tx); err != nil {
+		return err
+	}
+	between()
+	_, err = w.decide(&batch{requests: []store.Request{{Tx: tx}}}, d)
+	return err
+}
+
 // Written waits for the end of a large commit that began at a revision.
 func (e *Engine) Written(ctx context.Context, begun uint64) (uint64, error) {
 	return e.written(ctx, begun)

@@ -97,6 +97,24 @@ func expectBoot(t *testing.T, e *Engine, want map[string]string) {
 	}
 }
 
+// What a node has applied is told when it is in the image.
+func TestWhatIsNotInTheImageIsNotTold(t *testing.T) {
+	t.Parallel()
+	e, model := imageOf(t, 10)
+	for range 10 {
+		before := e.keeper.revision
+		e.change(rand.New(rand.NewPCG(before, 0)), model)
+		e.seat.advance(e.keeper.revision)
+		if has := e.seat.has(); has != before {
+			t.Errorf("told up to %d, and the image is of %d", has, before)
+		}
+		e.keeper.sync()
+		if has := e.seat.has(); has != e.keeper.revision {
+			t.Errorf("told up to %d, and the image is of %d", has, e.keeper.revision)
+		}
+	}
+}
+
 // Whatever is committed is in the image, also when it is written anew.
 func TestImageHasEverything(t *testing.T) {
 	t.Parallel()

@@ -263,7 +263,7 @@ func TestLargeCommitsAmongOthers(t *testing.T) {
 	}
 }
 
-// A large commit of a term that is over is refused.
+// A large commit of a term that is over is refused, also if the term ends while the commit is being prepared.
 func TestALargeCommitOfATermThatIsOver(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1)
@@ -275,13 +275,24 @@ func TestALargeCommitOfATermThatIsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	resign()
-	second, err := e.Lead(t.Context())
+	ctx, resign = context.WithCancel(t.Context())
+	second, err := e.Lead(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tx.Term = first.Token
 	if _, err := e.Commit(t.Context(), tx); !errors.Is(err, store.ErrDeposed) {
 		t.Errorf("got %v", err)
+	}
+	tx.Term = second.Token
+	err = e.CommitLarge(t.Context(), tx, func() {
+		resign()
+		if second, err = e.Lead(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if !errors.Is(err, store.ErrDeposed) {
+		t.Errorf("of a term that ends meanwhile: %v", err)
 	}
 	tx.Term = second.Token
 	if _, err := e.Commit(t.Context(), tx); err != nil {

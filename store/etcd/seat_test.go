@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/store/etcd"
 	"github.com/mxseal/mxseal/zone"
@@ -198,6 +200,51 @@ func TestStale(t *testing.T) {
 	}
 	c.Members[0].Signal(syscall.SIGCONT)
 	await(t, "it answers again", fresh(a))
+}
+
+// The others count on a node for longer than it answers without having heard.
+func TestASeatOutlastsItsNode(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	join(t, c, "a", time.Now)
+	client := c.Client()
+	found, err := client.Get(t.Context(), config(c, t, "a").Prefix+"/node/a")
+	if err != nil || len(found.Kvs) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	lease, err := client.TimeToLive(t.Context(), clientv3.LeaseID(found.Kvs[0].Lease))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if granted := time.Duration(lease.GrantedTTL) * time.Second; granted <= 72*time.Hour {
+		t.Errorf("the seat goes after %s, and the node answers for 72 h", granted)
+	}
+}
+
+// What a node has heard of it has when it is applied, and not before: its answers are those of before until then.
+func TestANodeHasWhatItHasApplied(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	other := open(t, c, "b")
+	_, before := loadAt(t, other)
+	if _, err := other.Commit(t.Context(), put("x", "1", 0)); err != nil {
+		t.Fatal(err)
+	}
+	a := join(t, c, "a", time.Now) // it owes that
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := a.Watch(ctx, before, func(store.Commit) error {
+		if !staleFor(a, "not all arrived")() {
+			t.Errorf("it has what is being applied: %v", a.Stale())
+		}
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || a.Stale() != nil {
+		t.Errorf("the watch has ended with %v; what was applied is missing: %v", err, a.Stale())
+	}
 }
 
 // A node that has everything says so in a revision that no other one is beyond, whether it heard of it or loaded it.
