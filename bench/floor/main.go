@@ -36,16 +36,16 @@ func main() {
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "floor-")
 	if err == nil {
-		err = errors.Join(serve(dir, *dns, *api, *gather), os.RemoveAll(dir))
+		err = serve(dir, *dns, *api, *gather)
 	}
 	fmt.Fprintln(os.Stderr, "floor:", err)
 	os.Exit(1)
 }
 
-// serve returns at the first error.
+// serve returns at the first error. The directory goes at once: the file needs no name any more, and whoever measures ends this with a signal.
 func serve(dir, dns, api string, gather time.Duration) error {
 	db, err := bbolt.Open(filepath.Join(dir, "db"), 0o600, nil)
-	if err != nil {
+	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 		return err
 	}
 	db.MaxBatchDelay = gather
