@@ -273,7 +273,8 @@ func (e *Engine) since(after uint64) ([]store.Commit, <-chan struct{}, error) {
 }
 
 // Lead implements store.Engine: the lock on the file makes its owner the leader. Terms are counted from the opening of the engine
-// on, since nobody else can have one of before. If the format cannot be raised, the older one is written until the next start.
+// on, since nobody else can have one of before. If the format cannot be raised, the older one is written until the next start; what the disk
+// refuses then ends the feed, too, which is in the log.
 func (e *Engine) Lead(ctx context.Context) (store.Term, error) {
 	term := store.Term{Token: e.term.Add(1)}
 	if raise := e.raise.Swap(nil); raise != nil {
