@@ -82,8 +82,8 @@ func in(dirs ...string) func(*source) bool {
 	return func(s *source) bool { return s.within(dirs...) }
 }
 
-func exactly(dir string) func(*source) bool {
-	return func(s *source) bool { return s.dir() == dir }
+func exactly(dirs ...string) func(*source) bool {
+	return func(s *source) bool { return slices.Contains(dirs, s.dir()) }
 }
 
 func anywhere(*source) bool { return true }
@@ -95,7 +95,7 @@ func dependencies() []dependency {
 		{"github.com/hashicorp/go-memdb", exactly("store"), "its traps (objects in it must never be changed, a watch channel may be nil) are known in one place"},
 		{"go.uber.org/zap", exactly("store/etcd"), "etcd's client logs with it; we have slog"},
 		{"google.golang.org/grpc", exactly("store/etcd"), "etcd's client tells some errors as gRPC's"},
-		{"go.etcd.io/bbolt", exactly("store/bolt"), "an engine is behind the interface of package store"},
+		{"go.etcd.io/bbolt", exactly("store/bolt", "bench/floor"), "an engine is behind the interface of package store"},
 		{"go.etcd.io/etcd", exactly("store/etcd"), "an engine is behind the interface of package store"},
 		{"github.com/spf13/viper", exactly("conf"), "it is case-insensitive, weakly typed and global in spirit; everybody else gets a plain struct"},
 		{"github.com/prometheus/client_golang/prometheus/promauto", nowhere, "it registers with the default registry"},

@@ -63,6 +63,8 @@ func unchanging() map[string]string {
 		"zone.Root":              "a Name, and names cannot be changed; Go has no constants of struct types",
 		"zone.algorithmNames":    "a table that is only read",
 		"zone.typeNames":         "a table that is only read",
+		"zone.hyphens":           "a table of replacements that is only read",
+		"zone.lowerBase32":       "an alphabet that is only read",
 		"api.kinds":              "a table that is only read",
 		"store.loadedKinds":      "a list that is only read",
 		"signer.absentBitmap":    "a string, which is computed once because it is compared with on every query",
