@@ -68,15 +68,28 @@ func dial(c Config) (*clientv3.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := clientv3.New(clientv3.Config{
+	config := clientv3.Config{
 		Endpoints: c.Endpoints, TLS: t, Username: c.User, Password: c.Password, Logger: zap.NewNop(), DialTimeout: min(dialTime, c.patience()),
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, MaxCallRecvMsgSize: maxMessage, MaxCallSendMsgSize: maxMessage,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTime,
 			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: dialTime}})},
-	})
+	}
+	client, err := clientv3.New(config)
 	if err != nil {
 		return nil, c.unreached(err)
 	}
+	if c.User == "" {
+		return client, nil
+	}
+	// With a token that etcd does not know any more, as after a restart of its members, etcd 3.4 refuses also the call that asks for a new one.
+	// So that is asked for without.
+	config.Username, config.Password = "", ""
+	plain, err := clientv3.New(config)
+	if err != nil {
+		return nil, errors.Join(c.unreached(err), client.Close())
+	}
+	client.Auth = plain
+	context.AfterFunc(client.Ctx(), func() { plain.Close() })
 	return client, nil
 }
 

@@ -408,4 +408,10 @@ func TestUserOfEtcd(t *testing.T) {
 	if err := etcd.Create(t.Context(), elsewhere); err == nil {
 		t.Error("a database was made where the user may not write")
 	}
+	c.Members[0].Kill() // and with it goes the token
+	c.Members[0].Run()
+	await(t, "etcd takes a commit after a restart", func() bool {
+		_, err := e.Commit(t.Context(), put("b", "1", 0))
+		return err == nil || errors.Is(err, zone.ErrRetry)
+	})
 }
