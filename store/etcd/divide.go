@@ -53,7 +53,7 @@ func (w *writer) begin(b *batch) (revision uint64, err error) {
 	if err != nil {
 		return 0, failed(err)
 	}
-	defer w.e.revoke(w.e.ctx, d.lease) // nothing is on it any more if the commit was made
+	defer w.e.abandon(d.lease) // nothing is on it any more if the commit was made
 	if err := d.fill(w.e.ctx, tx.Writes); err != nil {
 		return 0, failed(err)
 	}
@@ -81,7 +81,7 @@ func (e *Engine) occupy(ctx context.Context) (division, error) {
 		if err != nil || other == nil {
 			return d, err
 		}
-		e.revoke(ctx, d.lease)
+		e.abandon(d.lease)
 		if err := e.giveWay(ctx, other); !errors.Is(err, errRepeat) {
 			return d, err
 		}
@@ -100,7 +100,7 @@ func (e *Engine) tryToOccupy(ctx context.Context) (d division, other *mvccpb.Key
 	response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 		Then(clientv3.OpPut(key, large{}.String(), clientv3.WithLease(d.lease))).Else(clientv3.OpGet(key)).Commit()
 	if err != nil {
-		e.revoke(ctx, d.lease)
+		e.abandon(d.lease)
 		return d, nil, err
 	}
 	if response.Succeeded {

@@ -56,7 +56,7 @@ func (e *Engine) CommitLarge(ctx context.Context, tx store.Tx, between func()) e
 	if err != nil {
 		return err
 	}
-	defer e.revoke(ctx, d.lease)
+	defer e.abandon(d.lease)
 	if err := d.fill(ctx, tx.Writes); err != nil {
 		return err
 	}

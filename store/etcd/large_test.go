@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mxseal/mxseal/store"
@@ -157,6 +158,33 @@ func TestALargeCommitThatIsGivenUp(t *testing.T) {
 		t.Error(err)
 	}
 	await(t, "the other commit is heard", func() bool { return slices.Equal(heard.sizes(), []int{1}) })
+	expectNothingLeft(t, c)
+}
+
+// A large commit that its node has given up keeps nobody waiting when its lease does not run out, as in an etcd that holds elections all the time.
+func TestALeaseThatDoesNotRunOut(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	e, line := openAtCable(t, c)
+	direct := c.Client()
+	key := config(c, t, "").Prefix + "/record/large"
+	changes := direct.Watch(t.Context(), key)
+	tx := largeTx("v")
+	for i := range 8 { // it takes a while to prepare
+		tx.Writes = append(tx.Writes, put(fmt.Sprint("large", i), strings.Repeat("x", 1<<20), 0).Writes...)
+	}
+	result := committing(e, tx)
+	lease := clientv3.LeaseID((<-changes).Events[0].Kv.Lease)
+	line.Cut()
+	if o := <-result; !errors.Is(o.err, zone.ErrUnavailable) {
+		t.Errorf("the commit: %v", o.err)
+	}
+	line.Mend()
+	await(t, "the lease is given back", func() bool {
+		_, err := direct.KeepAliveOnce(t.Context(), lease)
+		return errors.Is(err, rpctypes.ErrLeaseNotFound)
+	})
 	expectNothingLeft(t, c)
 }
 

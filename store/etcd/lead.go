@@ -39,7 +39,7 @@ func (e *Engine) stand(ctx context.Context) (term store.Term, revision int64, er
 	}
 	defer func() {
 		if term.Token == 0 {
-			_ = e.revoke(ctx, lease.ID)
+			e.abandon(lease.ID)
 		}
 	}()
 	response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(e.config.leaderKey()), "=", 0)).
@@ -70,6 +70,24 @@ func (e *Engine) revoke(ctx context.Context, lease clientv3.LeaseID) error {
 	return err
 }
 
+// giveBack revokes a lease as soon as etcd can be told. That it runs out by itself is not to be relied on: each election in etcd begins its
+// time anew.
+func (e *Engine) giveBack(lease clientv3.LeaseID) {
+	for e.revoke(e.ctx, lease) != nil && e.ctx.Err() == nil {
+		select {
+		case <-time.After(time.Second):
+		case <-e.ctx.Done():
+		}
+	}
+}
+
+// abandon is giveBack, in the background when the first attempt fails.
+func (e *Engine) abandon(lease clientv3.LeaseID) {
+	if e.revoke(e.ctx, lease) != nil {
+		e.tasks.Go(func() { e.giveBack(lease) })
+	}
+}
+
 // termTime is how long a term lasts without its lease being renewed. etcd counts from when it hears of a lease, which is after it was asked
 // for: so a term is over before another one can begin, also if its end comes in the midst of an attempt to renew the lease.
 const (
@@ -85,12 +103,7 @@ func (e *Engine) reign(ctx context.Context, lease clientv3.LeaseID, end <-chan t
 	e.tasks.Go(func() {
 		e.keep(ctx, lease, end)
 		close(ended)
-		for e.revoke(ctx, lease) != nil && e.ctx.Err() == nil {
-			select {
-			case <-time.After(time.Second):
-			case <-e.ctx.Done():
-			}
-		}
+		e.giveBack(lease)
 	})
 	return ended
 }

@@ -270,7 +270,7 @@ func history(t *testing.T, c *Cluster, nodes []*store.Store) []porcupine.Operati
 	}
 	done := make(chan struct{})
 	go func() { working.Wait(); close(done) }()
-	for i := 0; ; i++ {
+	for i := range 150 {
 		m := c.Members[i%len(c.Members)]
 		still := i%2 == 1
 		if still {
@@ -299,6 +299,8 @@ func history(t *testing.T, c *Cluster, nodes []*store.Store) []porcupine.Operati
 			return all
 		}
 	}
+	t.Fatal("clients wait for ever")
+	return nil
 }
 
 // Whatever clients at several nodes do to tenants at once, and read, can have happened one after the other, each between its call and
