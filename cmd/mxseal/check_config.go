@@ -30,8 +30,8 @@ func checkConfigCommand() *cobra.Command {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", f.file)
 		return err
 	})
-	cmd.Long = `Check a configuration and report everything that is wrong with it: the keys, the files of api.tls, and the key-encryption
-key if it is there already. Environment variables count as they do for serve.`
+	cmd.Long = `Check a configuration and report everything that is wrong with it: the keys, the files of api.tls and store.etcd, and the
+key-encryption key if it is there already. Environment variables count as they do for serve.`
 	f.register(cmd)
 	cmd.Flags().BoolVar(&reference, "reference", false, "print a configuration file with every key, its meaning and its default instead")
 	return cmd
@@ -44,5 +44,10 @@ func checkFiles(cfg conf.Config) error {
 		err = errors.Join(err, kekErr)
 	}
 	_, tsigErr := parent.ReadTSIG(cfg.Keys.TSIGFile)
-	return errors.Join(err, tsigErr)
+	err = errors.Join(err, tsigErr)
+	if isEtcd(cfg) {
+		c, etcdErr := etcdConfig(cfg)
+		err = errors.Join(err, etcdErr, c.CheckFiles())
+	}
+	return err
 }

@@ -113,24 +113,30 @@ func (c Config) unreached(err error) error {
 	return fmt.Errorf("etcd at %s: %w", strings.Join(c.Endpoints, ", "), err)
 }
 
+// CheckFiles reads the files that a configuration names.
+func (c Config) CheckFiles() error {
+	_, err := tlsConfig(c)
+	return err
+}
+
 func tlsConfig(c Config) (*tls.Config, error) {
 	if c.CA == "" {
 		return nil, nil
 	}
 	pem, err := os.ReadFile(c.CA)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("store.etcd.tls.ca: %w", err)
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
 	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate", c.CA)
+		return nil, fmt.Errorf("store.etcd.tls.ca: %s has no certificate", c.CA)
 	}
 	if c.Cert == "" {
 		return t, nil
 	}
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("store.etcd.tls.cert: %w", err)
 	}
 	t.Certificates = []tls.Certificate{pair}
 	return t, nil
