@@ -50,16 +50,21 @@ func TestBoot(t *testing.T) {
 	for _, host := range hosts {
 		expectSame(t, nodes, keys, host)
 	}
-	_, err := lost.PutTenant(ctx, "refused", api.TenantSpec{Pool: pool, Domains: []string{"refused.example"}})
-	if refusal, is := errors.AsType[*client.Error](err); !is || refusal.Status != http.StatusServiceUnavailable {
-		t.Errorf("a change at a node without etcd: %v", err)
-	}
+	expectUnavailable(t, lost)
 	if n := lost.count(t, "mxseal_node_from_image", ""); n != 1 {
 		t.Errorf("mxseal_node_from_image is %d", n)
 	}
 	if text := lost.readiness(t); !strings.Contains(text, "image") {
 		t.Errorf("it is %q", text)
 	}
+	await(t, "the node that goes on says that it hears nothing", func() error {
+		if text := other.readiness(t); !strings.HasPrefix(text, "ready: not all that etcd has was heard for ") {
+			return errors.New(text)
+		}
+		return nil
+	})
+	expectUnavailable(t, other)
+	heard := other.count(t, "mxseal_node_current_timestamp_seconds", "")
 
 	c.run(t, 0)
 	hosts = append(hosts, provision(len(hosts)))
@@ -72,11 +77,26 @@ func TestBoot(t *testing.T) {
 		}
 		return nil
 	})
+	await(t, "the node that went on hears again", func() error {
+		if text, now := other.readiness(t), other.count(t, "mxseal_node_current_timestamp_seconds", ""); text != "ready\n" || now <= heard {
+			return fmt.Errorf("%q, heard at %d and at %d", text, heard, now)
+		}
+		return nil
+	})
 	expectNodes(t, other, 2)
 	must[*api.Tenant](t)(lost.PutTenant(ctx, "taken", api.TenantSpec{Pool: pool, Domains: []string{"taken.example"}}))
 	expectSame(t, nodes, keys, hostOf("taken.example", apex))
 	for _, s := range nodes {
 		s.expectNoFailure(t)
+	}
+}
+
+// expectUnavailable makes sure that a node that does not reach etcd takes no change.
+func expectUnavailable(t testing.TB, s *server) {
+	t.Helper()
+	_, err := s.PutTenant(t.Context(), "refused", api.TenantSpec{Pool: pool, Domains: []string{"refused.example"}})
+	if refusal, is := errors.AsType[*client.Error](err); !is || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("a change at a node without etcd: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -26,6 +27,7 @@ type member interface {
 	Stale() error
 	keymgmt.Nodes
 	Kept() time.Time
+	Heard() (current, until time.Time)
 	FromImage() bool
 }
 
@@ -39,14 +41,20 @@ func (n *node) measure() {
 		fromImage: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "mxseal_node_from_image", Help: "1 while this node, which was started without etcd, answers from its image in data_dir and takes no changes."}),
 	}
-	kept := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mxseal_node_image_timestamp_seconds", Help: "As of when this node can be started without etcd from its image in data_dir; 0 if it cannot."}, func() float64 {
-		if at := n.cluster.Kept(); !at.IsZero() {
+	kept := timestamp("mxseal_node_image_timestamp_seconds", "As of when this node can be started without etcd from its image in data_dir; 0 if it cannot.", n.cluster.Kept)
+	current := timestamp("mxseal_node_current_timestamp_seconds", "As of when this node has everything that etcd has; it grows every three seconds while etcd is heard.",
+		func() time.Time { current, _ := n.cluster.Heard(); return current })
+	n.registry.MustRegister(n.gauges.stale, n.gauges.fromImage, kept, current)
+}
+
+// timestamp is a gauge of a time; 0 for the zero time.
+func timestamp(name, help string, of func() time.Time) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		if at := of(); !at.IsZero() {
 			return float64(at.Unix())
 		}
 		return 0
 	})
-	n.registry.MustRegister(n.gauges.stale, n.gauges.fromImage, kept)
 }
 
 // enlist finds out whether this node is one of several, and has it not answer before it has heard everything.
@@ -105,7 +113,8 @@ func (n *node) guard(ctx context.Context) error {
 		case why == nil && silenced:
 			n.silenced.Store(false)
 			n.gauges.stale.Set(0)
-			n.log.Info("this node has heard everything, and answers")
+			current, until := n.cluster.Heard()
+			n.log.Info("this node answers", "current", current, "until", until, "from image", n.cluster.FromImage())
 		}
 		if why != nil {
 			pause = freshEvery
@@ -129,8 +138,25 @@ func (n *node) ready() (remark string, err error) {
 	if err := n.dns.Ready(); err != nil {
 		return "", err
 	}
-	if n.cluster != nil && n.cluster.FromImage() {
-		remark = "started without etcd, from the image in data_dir: takes no changes"
+	return n.remark(time.Now()), nil
+}
+
+// lateAfter is for how long a node may not hear what etcd has before it says so. When etcd is there it does every three seconds, and each
+// attempt may take eight.
+const lateAfter = 15 * time.Second
+
+// remark says what is not as it should be with a node that answers as it should.
+func (n *node) remark(now time.Time) string {
+	if n.cluster == nil {
+		return ""
 	}
-	return remark, nil
+	current, until := n.cluster.Heard()
+	left := until.Sub(now).Round(time.Second)
+	switch late := now.Sub(current); {
+	case n.cluster.FromImage():
+		return fmt.Sprintf("started without etcd, from the image in data_dir: takes no changes, and answers for another %s", left)
+	case late > lateAfter:
+		return fmt.Sprintf("not all that etcd has was heard for %s: this node answers for another %s", late.Round(time.Second), left)
+	}
+	return ""
 }

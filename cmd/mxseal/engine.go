@@ -66,7 +66,8 @@ func openNode(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.Eng
 	if refused != nil {
 		return nil, errors.Join(err, refused)
 	}
-	log.Warn("this node is started from its image", "current", booted.Current(), "error", err)
+	current, until := booted.Heard()
+	log.Warn("this node is started from its image", "current", current, "until", until, "error", err)
 	return booted, nil
 }
 

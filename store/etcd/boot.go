@@ -77,8 +77,13 @@ func readStanding(c Config) (s standing, err error) {
 	return s, nil
 }
 
-// Current returns as of when the image has everything.
-func (b *Booted) Current() time.Time { return b.current.Round(0) }
+// Heard is [Engine.Heard]. Until everything is loaded what counts is the image.
+func (b *Booted) Heard() (current, until time.Time) {
+	if b.loaded.Load() {
+		return b.engine.Load().Heard()
+	}
+	return b.current.Round(0), b.current.Round(0).Add(b.until)
+}
 
 // FromImage reports whether what the node answers is from the image.
 func (b *Booted) FromImage() bool { return !b.loaded.Load() }
@@ -188,7 +193,7 @@ func (b *Booted) Kept() time.Time {
 	if e := b.engine.Load(); e != nil {
 		return e.Kept()
 	}
-	return b.Current()
+	return b.current.Round(0)
 }
 
 // reached returns the engine, or the error of what needs one.

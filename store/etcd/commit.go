@@ -328,9 +328,7 @@ func (w *writer) prepare() error {
 	defer cancel()
 	w.series = rand.Text()
 	if _, err := w.e.client.Put(ctx, w.e.config.writerKey(), w.mark(1)); err != nil {
-		if !w.e.away.Swap(true) {
-			w.e.tasks.Go(w.e.probe)
-		}
+		w.e.leave()
 		return fmt.Errorf("etcd: %w: %w", err, zone.ErrUnavailable)
 	}
 	w.number = 1
@@ -341,10 +339,20 @@ func (w *writer) prepare() error {
 // known.
 const patience = callTime
 
+// settleTime is for the first attempt to settle a transaction; each of the next ones has twice as much, up to callTime. In an election etcd
+// loses what it was asked, and does not answer.
+const settleTime = time.Second
+
 // resolve finds out what became of the transaction of a number. It goes on until it is known: the next one could not be judged
 // otherwise.
 func (w *writer) resolve(b *batch, number int, cause error) (revision uint64, err error) {
-	revision, err = w.insist(b, cause, func(ctx context.Context) (uint64, error) { return w.settle(ctx, number) })
+	limit := settleTime
+	revision, err = w.insist(b, cause, func(ctx context.Context) (uint64, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		limit = min(2*limit, callTime)
+		return w.settle(ctx, number)
+	})
 	switch {
 	case revision != 0:
 		w.number = number
@@ -383,8 +391,6 @@ func (w *writer) insist(b *batch, cause error, ask func(context.Context) (uint64
 // settle makes one attempt. The transaction was committed, at the revision that is returned, or it never can be, and that is 0:
 // the key that it requires is gone. To delete that needs no space, which may be what etcd lacks.
 func (w *writer) settle(ctx context.Context, number int) (revision uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	key := w.e.config.writerKey()
 	response, err := w.e.client.Txn(ctx).If(clientv3.Compare(clientv3.Value(key), "=", w.mark(number-1))).
 		Then(clientv3.OpDelete(key)).Else(clientv3.OpGet(key)).Commit()
@@ -398,6 +404,13 @@ func (w *writer) settle(ctx context.Context, number int) (revision uint64, err e
 		return uint64(found[0].ModRevision), nil
 	}
 	return 0, fmt.Errorf("%w: another node has the name %q", zone.ErrUncertain, w.e.config.Node)
+}
+
+// leave refuses commits until etcd answers again.
+func (e *Engine) leave() {
+	if !e.away.Swap(true) {
+		e.tasks.Go(e.probe)
+	}
 }
 
 // probe waits until etcd answers again.

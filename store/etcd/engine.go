@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mxseal/mxseal/store"
 	"github.com/mxseal/mxseal/zone"
@@ -53,7 +53,19 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.ctx, e.close = context.WithCancel(context.Background())
 	w := &writer{e: e}
 	go w.run()
+	if c.User != "" {
+		e.tasks.Go(e.expectPassword)
+	}
 	return e, nil
+}
+
+// expectPassword warns if etcd does not ask for the password that this node has: then it asks nobody for one.
+func (e *Engine) expectPassword() {
+	ctx, cancel := context.WithTimeout(e.ctx, callTime)
+	defer cancel()
+	if _, err := e.client.Authenticate(ctx, e.config.User, e.config.Password); errors.Is(err, rpctypes.ErrAuthNotEnabled) {
+		e.config.Log.Warn("etcd asks nobody for a password, though there is store.etcd.user: enable its authentication (etcdctl auth enable)")
+	}
 }
 
 // pageSize is how many records a load asks for at a time, at most: fewer if they do not fit into a message. For each page etcd counts all

@@ -126,9 +126,10 @@ func TestEtcdGoesBack(t *testing.T) {
 		t.Errorf("%d are there", len(all))
 	}
 	heard, _, _ := watching(t, e, revision)
-	if _, err := e.Commit(t.Context(), put("after", "1", 0)); err != nil {
-		t.Error(err)
-	}
+	await(t, "it takes commits again", func() bool {
+		_, err := e.Commit(t.Context(), put("after", "1", 0))
+		return err == nil
+	})
 	await(t, "it is heard, and the node is current", func() bool { return heard() == 1 && e.Stale() == nil })
 }
 

@@ -24,6 +24,7 @@ type seat struct {
 	claim    claim // as it was written last
 	lease    clientv3.LeaseID
 	key      int64         // revision of the key as it was written last
+	silent   bool          // etcd was not heard when that was tried last
 	advanced chan struct{} // there may be something to tell
 
 	progress progress                  // of what this node has
@@ -95,6 +96,14 @@ func (e *Engine) Stale() error {
 		return errBehind
 	}
 	return nil
+}
+
+// Heard returns as of when this node has everything, and until when it may answer without hearing more; zero times if it never had.
+func (e *Engine) Heard() (current, until time.Time) {
+	if at := e.seat.current.Load(); at != nil {
+		return at.Round(0), at.Round(0).Add(e.config.StaleAfter)
+	}
+	return current, until
 }
 
 // give gives the seat up for good.
@@ -171,8 +180,29 @@ func (s *seat) report() {
 	_, _ = s.tell(ctx)
 }
 
-// renew renews the lease, or takes the seat again. What fails is tried again at the next tick.
+// renew renews the lease, or takes the seat again, and says so when etcd is not heard any more. What fails is tried again at the next tick.
 func (s *seat) renew() {
+	err := s.tryRenew()
+	if s.e.ctx.Err() != nil || s.lost.Load() != nil {
+		return
+	}
+	if errors.Is(err, store.ErrGap) || errors.Is(err, errRaised) { // so said etcd
+		err = nil
+	}
+	_, until := s.e.Heard()
+	switch {
+	case err != nil && !s.silent:
+		s.e.config.Log.Error("this node could not tell etcd that it is alive, and goes on with what it has", "until", until, "error", err)
+	case err == nil && s.silent:
+		s.e.config.Log.Info("etcd was told again that this node is alive")
+	}
+	if s.silent = err != nil; s.silent {
+		s.e.leave()
+	}
+}
+
+// tryRenew is one attempt.
+func (s *seat) tryRenew() error {
 	ctx, cancel := context.WithTimeout(s.e.ctx, callTime)
 	defer cancel()
 	now := s.e.config.Now()
@@ -183,12 +213,13 @@ func (s *seat) renew() {
 	}
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound), errors.Is(err, errVacant):
-		_ = s.take(ctx, false)
+		err = s.take(ctx, false)
 	case err == nil:
 		at := s.progress.note(now, s.applied.Load(), last)
 		s.current.Store(&at)
 		s.e.tellClock(ctx, s.lease)
 	}
+	return err
 }
 
 // take takes the seat: in place of whoever had it, or only if nobody has; and only in a database whose format this node knows.
