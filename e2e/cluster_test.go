@@ -24,6 +24,7 @@ type etcd struct {
 	dir     string
 	members []*daemon
 	stale   string         // store.etcd.stale_after of the nodes; empty: the default
+	options string         // more of store.etcd, each with a comma after it
 	reached map[int]string // by some nodes not directly
 }
 
@@ -93,7 +94,7 @@ func startNodesOn(t testing.TB, c *etcd, hosts []*host) (nodes []*server) {
 		}
 		s.addr = s.site.addr(53)
 		config := write(t, dir, fmt.Sprintf("node%d.yaml", i), fmt.Sprintf("data_dir: %s\nkeys: {kek: \"file:%s/kek\", clock: trusted}\nlog: {format: text}\n"+
-			"store: {engine: etcd, etcd: {node: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, i, c.endpoints(i), cmp.Or(c.stale, "72h")))
+			"store: {engine: etcd, etcd: {%snode: n%d, endpoints: [%s], stale_after: %s}}\n", dir, dir, c.options, i, c.endpoints(i), cmp.Or(c.stale, "72h")))
 		s.args = []string{"serve", "--config", config}
 		if h != nil { // tokens go over a network
 			id := newIdentity(t, s.inside())
