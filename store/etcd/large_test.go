@@ -270,34 +270,20 @@ func TestALargeCommitOfATermThatIsOver(t *testing.T) {
 	create(t, c)
 	e, tx := open(t, c, "a"), largeTx("v")
 	ctx, resign := context.WithCancel(t.Context())
-	first, err := e.Lead(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := lead(ctx, t, e)
 	resign()
 	ctx, resign = context.WithCancel(t.Context())
-	second, err := e.Lead(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx.Term = first.Token
-	if _, err := e.Commit(t.Context(), tx); !errors.Is(err, store.ErrDeposed) {
-		t.Errorf("got %v", err)
-	}
+	second := lead(ctx, t, e)
 	tx.Term = second.Token
-	err = e.CommitLarge(t.Context(), tx, func() {
+	var third store.Term
+	err := e.CommitLarge(t.Context(), tx, func() {
 		resign()
-		if second, err = e.Lead(t.Context()); err != nil {
-			t.Error(err)
-		}
+		third = lead(t.Context(), t, e)
 	})
 	if !errors.Is(err, store.ErrDeposed) {
 		t.Errorf("of a term that ends meanwhile: %v", err)
 	}
-	tx.Term = second.Token
-	if _, err := e.Commit(t.Context(), tx); err != nil {
-		t.Error(err)
-	}
+	expectTerms(t, tx, first, third, e)
 }
 
 // A watcher that comes after a compaction in the middle of a large commit is told so, and finds everything when it loads.
