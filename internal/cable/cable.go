@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // Cable hands what clients send on to a server, and what it answers back.
@@ -15,6 +16,7 @@ type Cable struct {
 
 	mu    sync.Mutex
 	cut   [2]bool // towards the server, and back
+	slow  time.Duration
 	ends  chan struct{}
 	conns map[net.Conn]bool
 }
@@ -67,6 +69,13 @@ func (c *Cable) Mend() {
 	}
 }
 
+// Slow holds up what comes back, each piece anew.
+func (c *Cable) Slow(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slow = by
+}
+
 func (c *Cable) set(towards, back bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,11 +112,14 @@ func (c *Cable) copy(to io.Writer, from io.Reader, direction int, ends <-chan st
 			return
 		}
 		c.mu.Lock()
-		cut := c.cut[direction]
+		cut, slow := c.cut[direction], c.slow
 		c.mu.Unlock()
 		if cut {
 			<-ends
 			return
+		}
+		if direction == back {
+			time.Sleep(slow)
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,4 +172,31 @@ func TestANodeThatMayNotBeStartedWithoutEtcd(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// Who is to have little patience gives up before who is not, also where nobody refuses the connection, and with a password, too.
+func TestLittlePatience(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	c.Members[0].Signal(syscall.SIGSTOP)
+	defer c.Members[0].Signal(syscall.SIGCONT)
+	plain := config(c, t, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	patient := make(chan error, 1)
+	go func(cfg etcd.Config) { _, err := etcd.Open(ctx, cfg); patient <- err }(plain)
+	plain.Patience = 200 * time.Millisecond
+	password := plain
+	password.User, password.Password = "node", "secret"
+	for name, cfg := range map[string]etcd.Config{"plain": plain, "password": password} {
+		if _, err := etcd.Open(t.Context(), cfg); !errors.Is(err, etcd.ErrUnreachable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	select {
+	case err := <-patient:
+		t.Errorf("as soon as with little patience: %v", err)
+	default:
+	}
+	cancel()
 }

@@ -15,7 +15,10 @@ import (
 )
 
 const (
-	largeLease = 15 // seconds that it may take to prepare a large commit, while nobody else commits
+	largeTime  = 30 * time.Second // that it may take to prepare a large commit, while nobody else commits
+	largeLease = 15               // seconds; how long nobody commits when the node is gone that prepares one
+	// largeRenew is how long the lease is not renewed. It leaves time for a transaction that takes as long as it may, and for the renewal.
+	largeRenew = (largeLease-1)*time.Second - callTime - keepTime
 	// afterLarge is how long a node waits after a large commit, so that others come in between.
 	afterLarge = 20 * time.Millisecond
 )
@@ -24,14 +27,33 @@ const (
 type division struct {
 	e      *Engine
 	lease  clientv3.LeaseID
-	key    int64 // revision of the key of the large commit
+	due    <-chan time.Time // the lease is to be renewed
+	key    int64            // revision of the key of the large commit
 	blocks int
+}
+
+// during is [Engine.during], and then renews the lease if that is due. Nothing else does: a node that hangs keeps nobody away for longer
+// than the lease lasts. If it ends because this has failed, the key is gone, and the next transaction is not made.
+func (d *division) during(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
+	response, err := d.e.during(ctx, d.key, ops...)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-d.due:
+		d.due = time.After(largeRenew)
+		ctx, cancel := context.WithTimeout(ctx, keepTime)
+		defer cancel()
+		_, _ = d.e.client.KeepAliveOnce(ctx, d.lease)
+	default:
+	}
+	return response, nil
 }
 
 // divide makes the only commit of a batch, which is too large for one transaction of etcd. Like any other it is made by one transaction or
 // not at all; what it has written is read only when everything is there.
 func (w *writer) divide(b *batch) (revision uint64, err error) {
-	begun, err := w.begin(b)
+	begun, err := w.begin(b, largeTime)
 	if err != nil || begun == 0 {
 		return 0, err
 	}
@@ -46,18 +68,20 @@ func (w *writer) divide(b *batch) (revision uint64, err error) {
 	return revision, err
 }
 
-// begin returns the revision at which the commit was made, though not written out.
-func (w *writer) begin(b *batch) (revision uint64, err error) {
+// begin returns the revision at which the commit was made, though not written out. What is not prepared in time is given up.
+func (w *writer) begin(b *batch, within time.Duration) (revision uint64, err error) {
 	tx := b.requests[0].Tx
 	d, err := w.e.occupy(w.e.ctx)
 	if err != nil {
 		return 0, failed(err)
 	}
 	defer w.e.abandon(d.lease) // nothing is on it any more if the commit was made
-	if err := d.fill(w.e.ctx, tx.Writes); err != nil {
+	ctx, cancel := context.WithTimeout(w.e.ctx, within)
+	defer cancel()
+	if err := d.fill(ctx, tx.Writes); err != nil {
 		return 0, failed(err)
 	}
-	if err := w.check(d, tx); err != nil {
+	if err := w.check(ctx, &d, tx); err != nil {
 		return 0, failed(err)
 	}
 	return w.decide(b, d)
@@ -92,11 +116,12 @@ func (e *Engine) occupy(ctx context.Context) (division, error) {
 func (e *Engine) tryToOccupy(ctx context.Context) (d division, other *mvccpb.KeyValue, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
+	due := time.After(largeRenew)
 	lease, err := e.client.Grant(ctx, largeLease)
 	if err != nil {
 		return d, nil, err
 	}
-	d, key := division{e: e, lease: lease.ID}, e.config.largeKey()
+	d, key := division{e: e, lease: lease.ID, due: due}, e.config.largeKey()
 	response, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 		Then(clientv3.OpPut(key, large{}.String(), clientv3.WithLease(d.lease))).Else(clientv3.OpGet(key)).Commit()
 	if err != nil {
@@ -136,7 +161,7 @@ func (e *Engine) giveWay(ctx context.Context, kv *mvccpb.KeyValue) error {
 // fill stores the writes where nobody reads them. They go with the lease if the commit is not made.
 func (d *division) fill(ctx context.Context, writes []store.Write) error {
 	for _, block := range d.e.blocks(writes) {
-		if _, err := d.e.during(ctx, d.key, clientv3.OpPut(d.e.config.blockKey(d.blocks), block, clientv3.WithLease(d.lease))); err != nil {
+		if _, err := d.during(ctx, clientv3.OpPut(d.e.config.blockKey(d.blocks), block, clientv3.WithLease(d.lease))); err != nil {
 			return err
 		}
 		d.blocks++
@@ -145,7 +170,7 @@ func (d *division) fill(ctx context.Context, writes []store.Write) error {
 }
 
 // check looks at the preconditions. As nobody else commits meanwhile, what holds goes on to hold; but for the term.
-func (w *writer) check(d division, tx store.Tx) error {
+func (w *writer) check(ctx context.Context, d *division, tx store.Tx) error {
 	expected := w.e.expectations(tx)
 	keys := make([]string, 0, len(expected))
 	for key := range expected {
@@ -159,7 +184,7 @@ func (w *writer) check(d division, tx store.Tx) error {
 		for _, key := range some {
 			looks = append(looks, clientv3.OpGet(key, clientv3.WithKeysOnly()))
 		}
-		response, err := w.e.during(w.e.ctx, d.key, looks...)
+		response, err := d.during(ctx, looks...)
 		if err != nil {
 			return err
 		}

@@ -125,6 +125,30 @@ func TestTheNextRevisionIsHeard(t *testing.T) {
 	}
 }
 
+func lead(ctx context.Context, t *testing.T, e *etcd.Engine) store.Term {
+	t.Helper()
+	term, err := e.Lead(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return term
+}
+
+// expectTerms has each of some engines refuse a transaction of a term that is over, and the last of them make it in the present one.
+func expectTerms(t *testing.T, tx store.Tx, over, present store.Term, engines ...*etcd.Engine) {
+	t.Helper()
+	tx.Term = over.Token
+	for _, e := range engines {
+		if _, err := e.Commit(t.Context(), tx); !errors.Is(err, store.ErrDeposed) {
+			t.Errorf("in a term that is over: %v", err)
+		}
+	}
+	tx.Term = present.Token
+	if _, err := engines[len(engines)-1].Commit(t.Context(), tx); err != nil {
+		t.Error(err)
+	}
+}
+
 // Two nodes lead one after the other, and what the first one wrote in its term is refused in the next.
 func TestTermsOfTwoNodes(t *testing.T) {
 	t.Parallel()
@@ -132,10 +156,7 @@ func TestTermsOfTwoNodes(t *testing.T) {
 	create(t, c)
 	a, b := open(t, c, "a"), open(t, c, "b")
 	ctx, resign := context.WithCancel(t.Context())
-	first, err := a.Lead(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := lead(ctx, t, a)
 	next := make(chan store.Term, 1)
 	go func() {
 		term, err := b.Lead(t.Context())
@@ -157,17 +178,7 @@ func TestTermsOfTwoNodes(t *testing.T) {
 	resign()
 	second := <-next
 	<-first.Ended
-	tx = put("y", "1", 0)
-	for _, e := range []*etcd.Engine{a, b} {
-		tx.Term = first.Token
-		if _, err := e.Commit(t.Context(), tx); !errors.Is(err, store.ErrDeposed) {
-			t.Errorf("got %v", err)
-		}
-	}
-	tx.Term = second.Token
-	if _, err := b.Commit(t.Context(), tx); err != nil {
-		t.Error(err)
-	}
+	expectTerms(t, put("y", "1", 0), first, second, a, b)
 }
 
 // While members of a cluster are killed, stopped and started, clients of two nodes commit. Each commit that was said to be durable

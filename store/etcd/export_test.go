@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"time"
 
 	"github.com/mxseal/mxseal/store"
 )
@@ -18,10 +19,6 @@ func (e *Engine) Raise(ctx context.Context, term uint64) error {
 // LeaveLarge makes a large commit as a node does that ends after some steps of writing it out; with -1 before the commit is made. It
 // reports whether there were as many steps.
 func (e *Engine) LeaveLarge(ctx context.Context, tx store.Tx, steps int) (bool, error) {
-	w := &writer{e: e}
-	if err := w.prepare(); err != nil {
-		return false, err
-	}
 	if steps < 0 {
 		d, err := e.occupy(ctx)
 		if err != nil {
@@ -29,7 +26,7 @@ func (e *Engine) LeaveLarge(ctx context.Context, tx store.Tx, steps int) (bool, 
 		}
 		return true, d.fill(ctx, tx.Writes)
 	}
-	if _, err := w.begin(&batch{requests: []store.Request{{Tx: tx}}}); err != nil {
+	if err := e.BeginLarge(tx, largeTime); err != nil {
 		return false, err
 	}
 	found, err := e.getLarge(ctx)
@@ -46,6 +43,16 @@ func (e *Engine) LeaveLarge(ctx context.Context, tx store.Tx, steps int) (bool, 
 	return steps == 0, err
 }
 
+// BeginLarge makes a large commit that must be prepared in some time, and does not write it out.
+func (e *Engine) BeginLarge(tx store.Tx, within time.Duration) error {
+	w := &writer{e: e}
+	if err := w.prepare(); err != nil {
+		return err
+	}
+	_, err := w.begin(&batch{requests: []store.Request{{Tx: tx}}}, within)
+	return err
+}
+
 // CommitLarge makes a large commit, with a call between the look at its preconditions and the transaction that makes it.
 func (e *Engine) CommitLarge(ctx context.Context, tx store.Tx, between func()) error {
 	w := &writer{e: e}
@@ -60,7 +67,7 @@ func (e *Engine) CommitLarge(ctx context.Context, tx store.Tx, between func()) e
 	if err := d.fill(ctx, tx.Writes); err != nil {
 		return err
 	}
-	if err := w.check(d, tx); err != nil {
+	if err := w.check(ctx, &d, tx); err != nil {
 		return err
 	}
 	between()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -139,7 +140,7 @@ func TestALargeCommitThatIsLeft(t *testing.T) {
 	}
 }
 
-// A large commit that was not made vanishes when its node has ended. Until then others wait to commit, but not to read.
+// A large commit that was not made vanishes when its node does not go on with it. Until then others wait to commit, but not to read.
 func TestALargeCommitThatIsGivenUp(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1)
@@ -150,12 +151,16 @@ func TestALargeCommitThatIsGivenUp(t *testing.T) {
 	if _, err := a.LeaveLarge(t.Context(), largeTx("v"), -1); err != nil {
 		t.Fatal(err)
 	}
-	a.Close()
 	if all, _ := loadAt(t, b); len(all) != 0 {
 		t.Errorf("%d are there before the commit is made", len(all))
 	}
-	if _, err := b.Commit(t.Context(), put("7", "w", 0)); err != nil {
-		t.Error(err)
+	select {
+	case o := <-committing(b, put("7", "w", 0)):
+		if o.err != nil {
+			t.Error(o.err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it does not vanish")
 	}
 	await(t, "the other commit is heard", func() bool { return slices.Equal(heard.sizes(), []int{1}) })
 	expectNothingLeft(t, c)
@@ -291,6 +296,129 @@ func TestLargeCommitsAmongOthers(t *testing.T) {
 	}
 }
 
+// manyLooks needs 60 transactions of etcd that look at its preconditions.
+func manyLooks() store.Tx {
+	tx := put("slow", "1", 0)
+	for i := range 60 * 120 {
+		tx.Requires = append(tx.Requires, zone.Ref{Kind: zone.KindPool, ID: fmt.Sprint(i)})
+	}
+	return tx
+}
+
+// manyBlocks needs 24 that store a block.
+func manyBlocks() store.Tx {
+	tx := put("slow", "1", 0)
+	for i := range 24 {
+		tx.Writes = append(tx.Writes, put(fmt.Sprint(i), strings.Repeat("x", 600<<10), 0).Writes...)
+	}
+	return tx
+}
+
+// leaseOfLarge says for how many seconds the lease goes on of a large commit that is being prepared, if there is one.
+func leaseOfLarge(t *testing.T, c *Cluster) func() (left int64, is bool) {
+	client, key := c.Client(), config(c, t, "").Prefix+"/record/large"
+	return func() (int64, bool) {
+		t.Helper()
+		found, err := client.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.Kvs) == 0 || found.Kvs[0].Lease == 0 {
+			return 0, false
+		}
+		lease, err := client.TimeToLive(t.Context(), clientv3.LeaseID(found.Kvs[0].Lease))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lease.TTL, true
+	}
+}
+
+// The lease of a large commit is renewed while its node goes on with it: to prepare it may take longer than the lease lasts by itself.
+func TestALargeCommitThatIsSlow(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	for name, tx := range map[string]store.Tx{"looks": manyLooks(), "blocks": manyBlocks()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			create(t, c)
+			e, line := openAtCable(t, c)
+			line.Slow(200 * time.Millisecond)
+			begun := make(chan error, 1)
+			go func() { begun <- e.BeginLarge(tx, time.Hour) }()
+			lease, least := leaseOfLarge(t, c), int64(math.MaxInt64)
+			await(t, "the lease is renewed", func() bool {
+				select {
+				case err := <-begun:
+					t.Fatalf("the lease was not renewed: %v", err)
+				default:
+				}
+				left, is := lease()
+				if is {
+					least = min(least, left)
+				}
+				return is && left > least
+			})
+			line.Slow(0)
+			if err := <-begun; err != nil {
+				t.Fatal(err)
+			}
+			if all, _ := loadAt(t, e); all["slow"] != "1" {
+				t.Error("it is not there")
+			}
+			expectNothingLeft(t, c)
+		})
+	}
+}
+
+// A large commit is given up when it takes too long to prepare it, or its node is closed. Others need not wait for the end of the lease.
+func TestALargeCommitThatIsTooSlow(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	for name, end := range map[string]func(t *testing.T, e *etcd.Engine){
+		"time": func(t *testing.T, e *etcd.Engine) {
+			if err := e.BeginLarge(manyLooks(), time.Second); !errors.Is(err, zone.ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		},
+		"node": func(t *testing.T, e *etcd.Engine) {
+			made := committing(e, manyLooks())
+			client, blocks := c.Client(), config(c, t, "").Prefix+"/block/"
+			await(t, "a block is stored", func() bool {
+				found, err := client.Get(t.Context(), blocks, clientv3.WithPrefix(), clientv3.WithCountOnly())
+				return err == nil && found.Count > 0
+			})
+			e.Close()
+			if o := <-made; o.err == nil {
+				t.Error("it was made")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			create(t, c)
+			e, line := openAtCable(t, c)
+			line.Slow(100 * time.Millisecond)
+			end(t, e)
+			lease, last := leaseOfLarge(t, c), int64(math.MaxInt64)
+			await(t, "it is given up", func() bool {
+				left, is := lease()
+				if is {
+					last = left
+				}
+				return !is
+			})
+			if last < 1 {
+				t.Error("it was given up only when its lease ended")
+			}
+			expectNothingLeft(t, c)
+			if all, _ := loadAt(t, open(t, c, "b")); len(all) != 1 {
+				t.Errorf("%d are there", len(all))
+			}
+		})
+	}
+}
+
 // A large commit of a term that is over is refused, also if the term ends while the commit is being prepared.
 func TestALargeCommitOfATermThatIsOver(t *testing.T) {
 	t.Parallel()
@@ -298,34 +426,20 @@ func TestALargeCommitOfATermThatIsOver(t *testing.T) {
 	create(t, c)
 	e, tx := open(t, c, "a"), largeTx("v")
 	ctx, resign := context.WithCancel(t.Context())
-	first, err := e.Lead(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := lead(ctx, t, e)
 	resign()
 	ctx, resign = context.WithCancel(t.Context())
-	second, err := e.Lead(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx.Term = first.Token
-	if _, err := e.Commit(t.Context(), tx); !errors.Is(err, store.ErrDeposed) {
-		t.Errorf("got %v", err)
-	}
+	second := lead(ctx, t, e)
 	tx.Term = second.Token
-	err = e.CommitLarge(t.Context(), tx, func() {
+	var third store.Term
+	err := e.CommitLarge(t.Context(), tx, func() {
 		resign()
-		if second, err = e.Lead(t.Context()); err != nil {
-			t.Error(err)
-		}
+		third = lead(t.Context(), t, e)
 	})
 	if !errors.Is(err, store.ErrDeposed) {
 		t.Errorf("of a term that ends meanwhile: %v", err)
 	}
-	tx.Term = second.Token
-	if _, err := e.Commit(t.Context(), tx); err != nil {
-		t.Error(err)
-	}
+	expectTerms(t, tx, first, third, e)
 }
 
 // A watcher that comes after a compaction in the middle of a large commit is told so, and finds everything when it loads.
