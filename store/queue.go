@@ -3,13 +3,19 @@ package store
 import (
 	"context"
 	"runtime"
+	"time"
 )
 
 // Queue hands the transactions of many callers to the one goroutine of an engine that writes.
 type Queue struct {
 	requests chan Request
 	ended    chan struct{} // closed when the writer has ended
+	gather   time.Duration
+	together int // transactions that the writer had last
 }
+
+// GatherTime is for how long engines wait for others at most, before they write what has come.
+const GatherTime = 10 * time.Millisecond
 
 // Request is a transaction that waits for its answer.
 type Request struct {
@@ -22,9 +28,9 @@ type outcome struct {
 	err      error
 }
 
-// NewQueue makes a queue in which a number of transactions have room.
-func NewQueue(room int) *Queue {
-	return &Queue{requests: make(chan Request, room), ended: make(chan struct{})}
+// NewQueue makes a queue in which a number of transactions have room, and which waits for others for some time.
+func NewQueue(room int, gather time.Duration) *Queue {
+	return &Queue{requests: make(chan Request, room), ended: make(chan struct{}), gather: gather}
 }
 
 // Answer says what became of the transaction. It is called once at most.
@@ -57,6 +63,9 @@ func (q *Queue) Commit(ctx context.Context, tx Tx) (uint64, error) {
 // Next is for the writer: it waits for a transaction, and appends it to waiting with others that have come, up to most in all. It
 // waits for none if there are some, and returns none when closing. Whoever is about to commit gets to do so first: the one that comes first
 // wakes the writer, which otherwise would run before all others that are ready, and write each alone.
+//
+// It waits for as many as there were last, though not for long. To make something durable is what costs most, and many come at their own
+// pace while somebody provisions in bulk. Who is alone, and sends the next when one is answered, waits for nobody.
 func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Request {
 	if len(waiting) == 0 {
 		select {
@@ -66,8 +75,32 @@ func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Req
 			return nil
 		}
 		runtime.Gosched()
+		waiting = q.await(q.More(waiting, most), min(q.together, most), closing)
+	} else {
+		waiting = q.More(waiting, most)
 	}
-	return q.More(waiting, most)
+	q.together = len(waiting)
+	return waiting
+}
+
+// await appends what comes to waiting until there are enough, the time is up, or closing.
+func (q *Queue) await(waiting []Request, enough int, closing <-chan struct{}) []Request {
+	if len(waiting) >= enough {
+		return waiting
+	}
+	end := time.NewTimer(q.gather)
+	defer end.Stop()
+	for len(waiting) < enough {
+		select {
+		case r := <-q.requests:
+			waiting = append(waiting, r)
+		case <-end.C:
+			return waiting
+		case <-closing:
+			return waiting
+		}
+	}
+	return waiting
 }
 
 // More appends what has come to waiting, up to most in all, and waits for nothing.

@@ -66,7 +66,7 @@ func Open(dir string) (*Engine, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	e := &Engine{db: db, newest: m.Revision,
-		queue: store.NewQueue(maxBatch), closing: make(chan struct{}), news: make(chan struct{})}
+		queue: store.NewQueue(maxBatch, store.GatherTime), closing: make(chan struct{}), news: make(chan struct{})}
 	e.raise.Store(raise)
 	go e.write(m)
 	return e, nil

@@ -47,7 +47,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err := checkMeta(ctx, client, c); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	e := &Engine{config: c, client: client, queue: store.NewQueue(maxWaiting)}
+	e := &Engine{config: c, client: client, queue: store.NewQueue(maxWaiting, store.GatherTime)}
 	e.seat.e, e.seat.advanced = e, make(chan struct{}, 1)
 	e.keeper.init(e)
 	e.ctx, e.close = context.WithCancel(context.Background())
