@@ -152,8 +152,8 @@ func (e *Engine) giveWay(ctx context.Context, kv *mvccpb.KeyValue) error {
 	if err == nil {
 		_, err = e.complete(ctx)
 	}
-	if err != nil {
-		return failed(err)
+	if err != nil { // whatever it is, it is not about what waits here
+		return fmt.Errorf("etcd: a large commit cannot be completed: %w: %w", err, zone.ErrUnavailable)
 	}
 	return errRepeat
 }
