@@ -69,7 +69,7 @@ func TestDisasters(t *testing.T) {
 	f.verify(t)
 	f.verifyKeys(t)
 	f.witness.verify(t)
-	f.expectOneWriter(t)
+	expectOneWriter(t, f.etcd)
 	f.expectOnlyStarts(t)
 }
 
