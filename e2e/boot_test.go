@@ -83,7 +83,7 @@ func TestBoot(t *testing.T) {
 // readiness is what a server says of it.
 func (s *server) readiness(t testing.TB) string {
 	t.Helper()
-	res, err := http.Get(s.monitor("readyz"))
+	res, err := (&http.Client{Timeout: patience}).Get(s.monitor("readyz"))
 	if err != nil {
 		t.Fatal(err)
 	}

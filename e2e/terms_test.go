@@ -37,6 +37,13 @@ func (c *etcd) history(t *testing.T) (all map[int64]*revision) {
 	return c.past
 }
 
+// forget has etcd forget its history, after that was read.
+func (c *etcd) forget(t *testing.T) {
+	t.Helper()
+	c.history(t)
+	output(t, "etcdctl", "--endpoints", strings.Join(c.urls(2379), ","), "compaction", fmt.Sprint(c.read))
+}
+
 // readHistory reads events until the key of the end; it may be called again when that has not come yet.
 func readHistory(in *json.Decoder, end string, all map[int64]*revision) error {
 	for {
