@@ -103,7 +103,7 @@ func expectUnavailable(t testing.TB, s *server) {
 // readiness is what a server says of it.
 func (s *server) readiness(t testing.TB) string {
 	t.Helper()
-	res, err := http.Get(s.monitor("readyz"))
+	res, err := (&http.Client{Timeout: patience}).Get(s.monitor("readyz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ type etcd struct {
 	stale   string         // store.etcd.stale_after of the nodes; empty: the default
 	options string         // more of store.etcd, each with a comma after it
 	reached map[int]string // by some nodes not directly
+	past    map[int64]*revision
+	read    int64 // past is the history up to this revision
 }
 
 func (c *etcd) url(i, port int) string {
@@ -55,7 +57,7 @@ func startEtcd(t testing.TB, members int) *etcd {
 // startEtcdOn starts a member on each host.
 func startEtcdOn(t testing.TB, hosts []*host) *etcd {
 	t.Helper()
-	c := &etcd{site: newSite(), hosts: hosts, dir: t.TempDir(), members: make([]*daemon, len(hosts))}
+	c := &etcd{site: newSite(), hosts: hosts, dir: t.TempDir(), members: make([]*daemon, len(hosts)), past: map[int64]*revision{}}
 	for i := range hosts {
 		c.run(t, i)
 	}

@@ -68,6 +68,15 @@ func (d *daemon) stop(t testing.TB) {
 	}
 }
 
+// halt has the program stand still until resume, as with a machine that does. Its connections stay, and take what is sent to it.
+func (d *daemon) halt() { d.signal(syscall.SIGSTOP) }
+
+func (d *daemon) resume() { d.signal(syscall.SIGCONT) }
+
+func (d *daemon) signal(signal syscall.Signal) {
+	syscall.Kill(-d.cmd.Process.Pid, signal) // fails only if it has just ended
+}
+
 // end sends a signal to the process group. It reports whether the program has ended.
 func (d *daemon) end(signal syscall.Signal) bool {
 	select {
@@ -75,7 +84,7 @@ func (d *daemon) end(signal syscall.Signal) bool {
 		return true // the group may be somebody else's by now
 	default:
 	}
-	syscall.Kill(-d.cmd.Process.Pid, signal) // fails only if it has just ended
+	d.signal(signal)
 	select {
 	case <-d.done:
 		return true

@@ -24,7 +24,7 @@ type disaster struct {
 // disasters come one after the other. Nobody helps but by starting what was killed, and joining what was cut.
 var disasters = []disaster{
 	{"nothing", nothing, nothing, (*fleet).rollsEnd},
-	{"a node that does not lead is cut off from etcd for longer than it may answer", (*fleet).isolateFollower, (*fleet).goesOnWithout, nothing},
+	{"a node that does not lead is cut off from etcd for longer than it may answer, and etcd forgets its history", (*fleet).isolateFollower, forgetting((*fleet).goesOnWithout), (*fleet).loadsAgain},
 	{"node 0 is killed", killNode(0), (*fleet).callsAreTaken, nothing},
 	{"node 1 is killed", killNode(1), (*fleet).callsAreTaken, nothing},
 	{"node 2 is killed", killNode(2), (*fleet).callsAreTaken, nothing},
@@ -33,7 +33,9 @@ var disasters = []disaster{
 	{"node 0 is cut off from etcd", isolateNode(0), (*fleet).keysWait, nothing},
 	{"node 1 is cut off from etcd", isolateNode(1), (*fleet).keysWait, nothing},
 	{"node 2 is cut off from etcd", isolateNode(2), (*fleet).keysWait, (*fleet).rollsEnd},
-	{"the leader is cut off from etcd", (*fleet).isolateLeader, (*fleet).anotherLeads, (*fleet).rollsEnd},
+	{"the leader is cut off from etcd, which forgets its history", (*fleet).isolateLeader, forgetting((*fleet).anotherLeads), (*fleet).loadsAgain},
+	{"the leader stands still for longer than its term", (*fleet).haltLeader, (*fleet).anotherLeads, (*fleet).rollsEnd},
+	{"the leader stands still for longer than it may answer", (*fleet).haltLeader, (*fleet).anotherRolls, (*fleet).rollsEnd},
 	{"the member that leads etcd and the node beside it are cut off from the other sites", (*fleet).isolateSite, (*fleet).callsAreTaken, nothing},
 	{"the same, and clients do not hear of that node either", (*fleet).silenceSite, (*fleet).callsAreTaken, nothing},
 	{"the members of etcd are cut off from each other", (*fleet).isolateMembers, (*fleet).etcdIsMissed, (*fleet).rollsEnd},
@@ -52,14 +54,14 @@ func TestDisasters(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	living := f.live(ctx, t)
 	for _, d := range disasters {
-		asked, acks := f.world.asked.Load(), f.ledger.count()
+		asked, acks, began := f.world.asked.Load(), f.ledger.count(), time.Now()
 		f.begin(t)
 		d.strike(f, t)
 		d.until(f, t)
 		f.mend(t)
 		d.after(f, t)
 		f.converge(t)
-		t.Logf("%s: %d secure answers and %d acknowledged calls meanwhile", d.name, f.world.asked.Load()-asked, f.ledger.count()-acks)
+		t.Logf("%s: %d secure answers and %d acknowledged calls in %v", d.name, f.world.asked.Load()-asked, f.ledger.count()-acks, time.Since(began).Round(time.Second))
 		if t.Failed() {
 			t.Fatalf("after: %s", d.name)
 		}
@@ -69,7 +71,7 @@ func TestDisasters(t *testing.T) {
 	f.verify(t)
 	f.verifyKeys(t)
 	f.witness.verify(t)
-	f.expectOneWriter(t)
+	expectOneWriter(t, f.etcd)
 	f.expectOnlyStarts(t)
 }
 
@@ -86,6 +88,16 @@ func killNode(node int) func(*fleet, *testing.T) {
 }
 
 func (f *fleet) killLeader(t *testing.T) { f.kill(t, f.leadingNode(t)) }
+
+// haltLeader has the leader stand still. Resolvers are told that they do not reach it: those of the fleet, which forget within seconds that a
+// server is away, would wait for it all the time.
+func (f *fleet) haltLeader(t *testing.T) {
+	f.struck = f.leadingNode(t)
+	s := f.nodes[f.struck]
+	f.withdraw(t, s.addr)
+	s.halt()
+	f.down = append(f.down, s.resume)
+}
 
 func (f *fleet) killMember(t *testing.T, i int) {
 	f.etcd.members[i].kill()
@@ -172,6 +184,39 @@ func (f *fleet) anotherLeads(t *testing.T) {
 	f.callsAreTaken(t)
 }
 
+// anotherRolls waits until another node has written steps of the rollovers, which it does when the struck one can answer no more.
+func (f *fleet) anotherRolls(t *testing.T) {
+	next := f.nodes[(f.struck+1)%fleetSize]
+	before := next.signers(t, rolled)
+	f.anotherLeads(t)
+	next.signsOtherwise(t, before)
+}
+
+// forgetting is what is waited for, after which etcd forgets its history: the struck node missed what is not told any more.
+func forgetting(until func(*fleet, *testing.T)) func(*fleet, *testing.T) {
+	return func(f *fleet, t *testing.T) {
+		f.loaded = f.reloads(t)
+		until(f, t)
+		f.etcd.forget(t)
+	}
+}
+
+// reloads is how often the struck node has loaded everything again.
+func (f *fleet) reloads(t *testing.T) int {
+	return f.nodes[f.struck].count(t, "mxseal_store_reloads_total", "")
+}
+
+// loadsAgain waits until the struck node has loaded everything again, with nobody's help, and the rollovers have ended.
+func (f *fleet) loadsAgain(t *testing.T) {
+	await(t, "the node loads everything again", func() error {
+		if n := f.reloads(t); n == f.loaded {
+			return fmt.Errorf("it has %d times", n)
+		}
+		return nil
+	})
+	f.rollsEnd(t)
+}
+
 // etcdIsMissed waits for longer than the lease: a term ends nine seconds after etcd has gone at the earliest.
 func (f *fleet) etcdIsMissed(t *testing.T) {
 	f.nobodyLeads(t)
@@ -230,8 +275,14 @@ func (f *fleet) goesOnWithout(t *testing.T) {
 	if err := away.expectNotReady("stale_after"); err != nil {
 		t.Error(err)
 	}
+	led.signsOtherwise(t, before)
+}
+
+// signsOtherwise waits until other keys sign than before.
+func (s *server) signsOtherwise(t *testing.T, before string) {
+	t.Helper()
 	await(t, "another ZSK signs", func() error {
-		if now := led.signers(t, rolled); now == before {
+		if now := s.signers(t, rolled); now == before {
 			return fmt.Errorf("%s does", now)
 		}
 		return nil
@@ -256,7 +307,7 @@ func (s *server) signers(t testing.TB, zone string) string {
 
 // expectNotReady returns an error unless the server says that it is not ready, and why.
 func (s *server) expectNotReady(why string) error {
-	res, err := http.Get(s.monitor("readyz"))
+	res, err := (&http.Client{Timeout: patience}).Get(s.monitor("readyz"))
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,8 @@ type fleet struct {
 	witness *witness
 	rolls   map[string]int // rollovers that were begun, by role
 	struck  int            // the node that something was done to last
-	down    []func()       // start again what was killed
+	loaded  int            // how often it had loaded everything again before
+	down    []func()       // start again what was killed, or stands still
 }
 
 // rolled is the zone whose keys roll; its parent ownParent is a zone of the fleet, too.

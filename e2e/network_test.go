@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -69,25 +70,31 @@ func (h *host) start(t testing.TB, env []string, name string, args ...string) *d
 	return start(t, env, program(t, "ip"), append([]string{"netns", "exec", h.name, name}, args...)...)
 }
 
-// cuts are where packets are lost. Nobody is told: there are no resets and no unreachable hosts.
+// cuts are where packets are lost. But for an address that is withdrawn nobody is told: there are no resets and no unreachable hosts.
 type cuts struct{ rules []string }
 
 // between loses what two hosts send to each other.
 func (c *cuts) between(t testing.TB, a, b *host) {
 	t.Helper()
-	c.add(t, fmt.Sprintf("from %s to %s", a.network(), b.network()))
-	c.add(t, fmt.Sprintf("from %s to %s", b.network(), a.network()))
+	c.add(t, fmt.Sprintf("from %s to %s blackhole", a.network(), b.network()))
+	c.add(t, fmt.Sprintf("from %s to %s blackhole", b.network(), a.network()))
 }
 
 // silence loses all that a host sends.
 func (c *cuts) silence(t testing.TB, h *host) {
 	t.Helper()
-	c.add(t, "iif "+h.name)
+	c.add(t, fmt.Sprintf("iif %s blackhole", h.name))
+}
+
+// withdraw has nobody reach an address. Who tries is told, as by a router that has no route.
+func (c *cuts) withdraw(t testing.TB, addr netip.Addr) {
+	t.Helper()
+	c.add(t, fmt.Sprintf("to %s unreachable", addr))
 }
 
 func (c *cuts) add(t testing.TB, what string) {
 	t.Helper()
-	ip(t, "rule add pref %s %s blackhole", cutPreference, what)
+	ip(t, "rule add pref %s %s", cutPreference, what)
 	c.rules = append(c.rules, what)
 }
 
@@ -95,7 +102,7 @@ func (c *cuts) add(t testing.TB, what string) {
 func (c *cuts) heal(t testing.TB) {
 	t.Helper()
 	for _, what := range c.rules {
-		ip(t, "rule del pref %s %s blackhole", cutPreference, what)
+		ip(t, "rule del pref %s %s", cutPreference, what)
 	}
 	c.rules = nil
 }

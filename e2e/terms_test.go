@@ -17,24 +17,31 @@ type revision struct {
 	created map[string]bool // keys among puts that were not there before
 }
 
-// history is all transactions since the beginning; the revision with n is that of all[n].
-func (c *etcd) history(t *testing.T) map[int64]*revision {
+// history is all transactions since the beginning; the revision with n is that of all[n]. What it has read etcd may forget.
+func (c *etcd) history(t *testing.T) (all map[int64]*revision) {
 	t.Helper()
 	const end = "/end"
 	endpoints := strings.Join(c.urls(2379), ",")
 	output(t, "etcdctl", "--endpoints", endpoints, "put", end, "")
-	watch := start(t, []string{"ETCDCTL_API=3"}, program(t, "etcdctl"), "--endpoints", endpoints, "watch", "--prefix", "", "--rev", "1", "-w", "json")
-	all := map[int64]*revision{}
+	watch := start(t, []string{"ETCDCTL_API=3"}, program(t, "etcdctl"), "--endpoints", endpoints, "watch", "--prefix", "", "--rev", fmt.Sprint(c.read+1), "-w", "json")
 	watch.await(t, "tells all", func() error {
 		log, err := os.Open(watch.log)
 		if err != nil {
 			return err
 		}
 		defer log.Close()
-		return readHistory(json.NewDecoder(log), end, all)
+		return readHistory(json.NewDecoder(log), end, c.past)
 	})
 	watch.kill()
-	return all
+	c.read = slices.Max(slices.Collect(maps.Keys(c.past)))
+	return c.past
+}
+
+// forget has etcd forget its history, after that was read.
+func (c *etcd) forget(t *testing.T) {
+	t.Helper()
+	c.history(t)
+	output(t, "etcdctl", "--endpoints", strings.Join(c.urls(2379), ","), "compaction", fmt.Sprint(c.read))
 }
 
 // readHistory reads events until the key of the end; it may be called again when that has not come yet.
@@ -82,9 +89,9 @@ const (
 
 // expectOneWriter fails the test unless every step of the keys was written by the node that led when etcd made it. That is provable: etcd
 // has one order of all transactions, in which the key of the leader comes and goes, and each says who made it.
-func (f *fleet) expectOneWriter(t *testing.T) {
+func expectOneWriter(t *testing.T, c *etcd) {
 	t.Helper()
-	steps, terms, err := stepsByNode(f.etcd.history(t))
+	steps, terms, err := stepsByNode(c.history(t))
 	if err != nil {
 		t.Error(err)
 	}

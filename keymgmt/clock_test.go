@@ -71,6 +71,23 @@ func TestClockBackAndAStart(t *testing.T) {
 	b.expectNotBefore(truth)
 }
 
+// Times that were noted by a clock which was ten days fast are not waited for for ten days, when it was put right while the program did not run.
+func TestAFastClockBeforeAStart(t *testing.T) {
+	b := newBench(t, nil)
+	b.tick(48 * time.Hour)
+	b.offset = 10 * 24 * time.Hour
+	b.restart(b.store, nil)
+	b.tick(0)
+	truth := b.rolling()
+	b.offset = 0
+	b.restart(b.store, nil)
+	b.tick(time.Minute)
+	b.expectNotBefore(truth)
+	if noted := forgottenAt(b.store.chains[b.apex].Keys); noted.After(truth.Add(time.Hour)) {
+		t.Errorf("the DNSKEY RRset of before is forgotten %s too late", noted.Sub(truth))
+	}
+}
+
 // failing fails some writes of the chain of one zone. What it says may be wrong: the write may have been made.
 type failing struct {
 	*memory

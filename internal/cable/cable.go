@@ -1,7 +1,8 @@
-// Package cable is for tests: a TCP connection to a server that can be cut.
+// Package cable is for tests: a TCP connection to a server that can be cut, and on which what was sent can be late.
 package cable
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -17,6 +18,8 @@ type Cable struct {
 	mu    sync.Mutex
 	cut   [2]bool // towards the server, and back
 	slow  time.Duration
+	late  bool                 // what goes to the server is held
+	held  map[io.Writer][]byte // by where it goes to
 	ends  chan struct{}
 	conns map[net.Conn]bool
 }
@@ -32,7 +35,7 @@ func Lay(from, to string) (*Cable, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cable{Addr: l.Addr().String(), to: to, listen: l, ends: make(chan struct{}), conns: map[net.Conn]bool{}}
+	c := &Cable{Addr: l.Addr().String(), to: to, listen: l, held: map[io.Writer][]byte{}, ends: make(chan struct{}), conns: map[net.Conn]bool{}}
 	go func() {
 		for {
 			client, err := l.Accept()
@@ -57,11 +60,46 @@ func (c *Cable) Cut() { c.set(true, true) }
 // CutAnswers lets what clients send through, and no answers.
 func (c *Cable) CutAnswers() { c.set(false, true) }
 
+// Hold keeps what clients send from now on, until Release. Answers go through.
+func (c *Cable) Hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = true
+}
+
+// Holds reports whether there is a text in what is held.
+func (c *Cable) Holds(text string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sent := range c.held {
+		if bytes.Contains(sent, []byte(text)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Release lets what is held through, and all that comes after it.
+func (c *Cable) Release() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for to, sent := range c.held {
+		if _, err := to.Write(sent); err != nil {
+			return err
+		}
+	}
+	c.late = false
+	clear(c.held)
+	return nil
+}
+
 // Mend breaks all connections; what was on its way is lost. New ones work.
 func (c *Cable) Mend() {
 	c.set(false, false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.late = false
+	clear(c.held)
 	close(c.ends)
 	c.ends = make(chan struct{})
 	for conn := range c.conns {
@@ -113,7 +151,14 @@ func (c *Cable) copy(to io.Writer, from io.Reader, direction int, ends <-chan st
 		}
 		c.mu.Lock()
 		cut, slow := c.cut[direction], c.slow
+		held := c.late && direction == there && !cut
+		if held {
+			c.held[to] = append(c.held[to], buf[:n]...)
+		}
 		c.mu.Unlock()
+		if held {
+			continue
+		}
 		if cut {
 			<-ends
 			return

@@ -90,7 +90,9 @@ func TestHistoryThatWasCompacted(t *testing.T) {
 	if _, err := c.Client().Compact(t.Context(), int64(second)); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Watch(t.Context(), first-1, func(store.Commit) error { t.Error("called"); return nil }); !errors.Is(err, store.ErrGap) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := e.Watch(ctx, first-1, func(store.Commit) error { t.Error("called"); return nil }); !errors.Is(err, store.ErrGap) {
 		t.Errorf("got %v", err)
 	}
 }
