@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	patience = time.Minute           // before a condition is given up; ends a test that has failed, times none
+	patience = 3 * time.Minute       // before a condition is given up; ends a test that has failed, times none
 	interval = 20 * time.Millisecond // between two looks at a condition
 	logTail  = 60                    // lines of a log that are shown when a test has failed
 )

@@ -57,7 +57,7 @@ func ask(addr netip.Addr, name string, typ uint16, do bool) (*dns.Msg, error) {
 	client := &dns.Client{Timeout: 5 * time.Second, UDPSize: 1232}
 	var reply *dns.Msg
 	var err error
-	for range 4 {
+	for range 12 {
 		reply, _, err = client.Exchange(m, dnsPort(addr))
 		if err == nil && reply.Truncated {
 			client.Net = "tcp"
