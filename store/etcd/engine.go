@@ -26,9 +26,10 @@ type Engine struct {
 	queue  *store.Queue
 	ctx    context.Context // ends at Close
 	close  context.CancelFunc
-	tasks  sync.WaitGroup                          // besides the writer
-	away   atomic.Bool                             // etcd did not answer the last call of the writer
-	rewind atomic.Pointer[context.CancelCauseFunc] // ends the present watch
+	tasks  sync.WaitGroup                     // besides the writer
+	away   atomic.Bool                        // etcd did not answer the last call of the writer
+	rewind atomic.Pointer[context.CancelFunc] // ends the present watch
+	gap    atomic.Pointer[error]              // etcd has gone back, and no watch has ended with that yet
 	seat   seat
 	heard  heard
 	keeper keeper
@@ -209,9 +210,12 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 
 // follow is one watch. Without an error another one can go on after the last commit that was applied; why says why this one has ended.
 func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Commit) error) (why, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	e.rewind.Store(&cancel)
+	if gap := e.gap.Swap(nil); gap != nil { // found before there was a watch to end
+		return nil, *gap
+	}
 	f := feed{e: e}
 	// In fragments: what has gathered while this node was away may be more than fits into a message.
 	events := e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithFragment(), clientv3.WithRev(int64(*after)+1))
@@ -244,8 +248,8 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 			e.seat.advance(c.Revision)
 		}
 	}
-	if errors.Is(context.Cause(ctx), store.ErrGap) {
-		return nil, context.Cause(ctx)
+	if gap := e.gap.Swap(nil); gap != nil {
+		return nil, *gap
 	}
 	return nil, nil
 }
@@ -268,15 +272,16 @@ func (e *Engine) look(header *etcdserverpb.ResponseHeader, have uint64) error {
 	if uint64(header.GetRevision()) < have {
 		gap := fmt.Errorf("etcd has gone back from revision %d to %d: %w", have, header.GetRevision(), store.ErrGap)
 		e.seat.applied.Store(0)
+		e.gap.Store(&gap)
 		if rewind := e.rewind.Load(); rewind != nil {
-			(*rewind)(gap)
+			(*rewind)()
 		}
 		return gap
 	}
 	return nil
 }
 
-// Close ends the writer and the connection.
+// Close ends the writer and the connection. Whoever calls Lead has to have ended.
 func (e *Engine) Close() error {
 	e.close()
 	<-e.queue.Ended()

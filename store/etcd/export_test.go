@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/mxseal/mxseal/store"
 )
 
@@ -79,3 +81,6 @@ func (e *Engine) CommitLarge(ctx context.Context, tx store.Tx, between func()) e
 func (e *Engine) Written(ctx context.Context, begun uint64) (uint64, error) {
 	return e.written(ctx, begun)
 }
+
+// GoneBack has the engine find that etcd has gone back, as by the answer to any call.
+func (e *Engine) GoneBack() error { return e.look(&etcdserverpb.ResponseHeader{Revision: 1}, 2) }

@@ -133,6 +133,30 @@ func TestEtcdGoesBack(t *testing.T) {
 	await(t, "it is heard, and the node is current", func() bool { return heard() == 1 && e.Stale() == nil })
 }
 
+// That etcd has gone back may be found while there is no watch: one that has ended is begun again a moment later.
+func TestEtcdGoesBackBetweenTwoWatches(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	create(t, c)
+	e := open(t, c, "a")
+	_, revision := loadAt(t, e)
+	for range 2 {
+		if err := e.GoneBack(); !errors.Is(err, store.ErrGap) {
+			t.Fatal(err)
+		}
+		_, ended, stop := watching(t, e, revision)
+		time.AfterFunc(time.Minute, stop)
+		if err := <-ended; !errors.Is(err, store.ErrGap) {
+			t.Errorf("the watch ended with %v", err)
+		}
+	}
+	heard, _, _ := watching(t, e, revision)
+	if _, err := e.Commit(t.Context(), put("after", "1", 0)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the next one goes on", func() bool { return heard() == 1 })
+}
+
 func (m *Member) argument(name string) string { return m.args[slices.Index(m.args, name)+1] }
 
 func etcdctl(t *testing.T, args ...string) {
