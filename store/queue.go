@@ -11,7 +11,8 @@ type Queue struct {
 	requests chan Request
 	ended    chan struct{} // closed when the writer has ended
 	gather   time.Duration
-	together int // transactions that the writer had last
+	together int       // transactions that the writer had last
+	taken    time.Time // then
 }
 
 // GatherTime is for how long engines wait for others at most, before they write what has come.
@@ -64,9 +65,11 @@ func (q *Queue) Commit(ctx context.Context, tx Tx) (uint64, error) {
 // waits for none if there are some, and returns none when closing. Whoever is about to commit gets to do so first: the one that comes first
 // wakes the writer, which otherwise would run before all others that are ready, and write each alone.
 //
-// It waits for as many as there were last, though not for long. To make something durable is what costs most, and many come at their own
-// pace while somebody provisions in bulk. Who is alone, and sends the next when one is answered, waits for nobody.
+// It waits for as many as there were last, for as long as those took to write at most. To make something durable is what costs most, and many
+// come at their own pace while somebody provisions in bulk. Who is alone, and sends the next when one is answered, waits for nobody; who has
+// a slow one beside him is twice as slow at worst.
 func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Request {
+	took := time.Since(q.taken)
 	if len(waiting) == 0 {
 		select {
 		case r := <-q.requests:
@@ -75,20 +78,20 @@ func (q *Queue) Next(waiting []Request, most int, closing <-chan struct{}) []Req
 			return nil
 		}
 		runtime.Gosched()
-		waiting = q.await(q.More(waiting, most), min(q.together, most), closing)
+		waiting = q.await(q.More(waiting, most), min(q.together, most), min(q.gather, took), closing)
 	} else {
 		waiting = q.More(waiting, most)
 	}
-	q.together = len(waiting)
+	q.together, q.taken = len(waiting), time.Now()
 	return waiting
 }
 
 // await appends what comes to waiting until there are enough, the time is up, or closing.
-func (q *Queue) await(waiting []Request, enough int, closing <-chan struct{}) []Request {
+func (q *Queue) await(waiting []Request, enough int, long time.Duration, closing <-chan struct{}) []Request {
 	if len(waiting) >= enough {
 		return waiting
 	}
-	end := time.NewTimer(q.gather)
+	end := time.NewTimer(long)
 	defer end.Stop()
 	for len(waiting) < enough {
 		select {

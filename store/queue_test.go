@@ -45,7 +45,7 @@ func TestWhoIsReadyToCommitIsWrittenAtOnce(t *testing.T) {
 // could not take before.
 func TestWhoCameTogetherIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const room, gather = 8, 10 * time.Millisecond
+		const room, gather, write = 8, 10 * time.Millisecond, 4 * time.Millisecond
 		q := store.NewQueue(room, gather)
 		defer q.End()
 		commit := func(n int) {
@@ -55,8 +55,10 @@ func TestWhoCameTogetherIsWaitedFor(t *testing.T) {
 			synctest.Wait()
 		}
 		var got []store.Request
+		writing := write
 		expect := func(what string, waiting []store.Request, closing <-chan struct{}, n int, took time.Duration) {
 			t.Helper()
+			time.Sleep(writing)
 			begun := time.Now()
 			got = q.Next(waiting, room, closing)
 			if waited := time.Since(begun); len(got) != n || waited != took {
@@ -71,9 +73,9 @@ func TestWhoCameTogetherIsWaitedFor(t *testing.T) {
 		commit(3)
 		expect("three", nil, nil, 3, 0)
 		commit(1)
-		time.AfterFunc(gather/2, func() { commit(3) })
-		expect("as many as last", nil, nil, 3, gather/2)
-		expect("what is left over, when the others do not come again", nil, nil, 1, gather)
+		time.AfterFunc(write+write/2, func() { commit(3) })
+		expect("as many as last", nil, nil, 3, write/2)
+		expect("what is left over, when the others do not come again", nil, nil, 1, write)
 		commit(1)
 		expect("one again", nil, nil, 1, 0)
 		commit(3)
@@ -81,9 +83,15 @@ func TestWhoCameTogetherIsWaitedFor(t *testing.T) {
 		expect("some that are there already", got[:1], nil, 1, 0)
 		commit(3)
 		expect("three once more", nil, nil, 3, 0)
+		writing = time.Minute
+		commit(1)
+		expect("one after a write that took long", nil, nil, 1, gather)
+		writing = write
+		commit(3)
+		expect("three for the last time", nil, nil, 3, 0)
 		commit(1)
 		closing := make(chan struct{})
-		time.AfterFunc(gather/2, func() { close(closing) })
-		expect("until the end", nil, closing, 1, gather/2)
+		time.AfterFunc(write+write/2, func() { close(closing) })
+		expect("until the end", nil, closing, 1, write/2)
 	})
 }
