@@ -12,7 +12,7 @@ import (
 // Nodes are those that answer with what is committed.
 type Nodes interface {
 	// Behind returns for how long some node may have been answering without what was committed since, at worst since the last call,
-	// and names such nodes.
+	// and names such nodes; none if they have not been asked yet, or have everything by now.
 	Behind() (time.Duration, string)
 	// Settled notes that what the last Behind has told was acted on, durably. Another leader goes on from there.
 	Settled()
@@ -35,7 +35,7 @@ func (m *Manager) judgeNodes(r Reading) {
 			m.stoodStill = r.Wall.Add(-late)
 			m.o.Log.Warn("no key changes while a node may be answering with what was replaced", "nodes", who, "since", r.Wall.Add(-behind))
 		}
-		m.hold(fmt.Errorf("%s may be answering with what was replaced up to %s ago; if it is gone for good, say so: mxseal node forget", who, behind.Round(time.Second)))
+		m.hold(whyBehind(who, behind.Round(time.Second)))
 		return
 	}
 	if m.stoodStill.IsZero() {
@@ -44,6 +44,13 @@ func (m *Manager) judgeNodes(r Reading) {
 	m.moveAll(m.stoodStill, r.Wall)
 	m.o.Log.Info("all nodes answer with what was committed; the waiting times of the keys go on", "stood still since", m.stoodStill)
 	m.stoodStill = time.Time{}
+}
+
+func whyBehind(who string, behind time.Duration) error {
+	if who == "" {
+		return fmt.Errorf("not all nodes have said yet that they have everything, since %s ago; as a rule that takes seconds", behind)
+	}
+	return fmt.Errorf("%s may be answering with what was replaced up to %s ago; if it is gone for good, say so: mxseal node forget", who, behind)
 }
 
 // settle has the next leader go on from what was judged, when nothing of it is left to be written.

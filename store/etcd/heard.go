@@ -56,18 +56,14 @@ const (
 )
 
 // Behind returns for how long a node may have been answering without what was committed since, at worst since it was called last, and
-// names the nodes that were behind when they were asked last. It is for the leader; a node that is gone counts until its lease ends, or [Engine.Forget].
+// names the nodes that were behind when they were asked last, if any was. It is for the leader; a node that is gone counts until its lease ends, or [Engine.Forget].
 func (e *Engine) Behind() (time.Duration, string) {
 	e.heard.mu.Lock()
 	defer e.heard.mu.Unlock()
-	who := "a node"
-	if len(e.heard.missing) > 0 {
-		who = strings.Join(e.heard.missing, ", ")
-	}
 	now := e.config.Now()
 	behind := max(e.heard.worst, now.Sub(e.heard.progress.all))
 	e.heard.worst, e.heard.told = 0, now.Add(-behind)
-	return behind, who
+	return behind, strings.Join(e.heard.missing, ", ")
 }
 
 // Settled notes that what the last Behind has told was acted on, durably. Only then it is written down for the next leader, who would
