@@ -27,7 +27,7 @@ type member interface {
 	Stale() error
 	keymgmt.Nodes
 	Kept() time.Time
-	Heard() (current, until time.Time)
+	Heard() (ago, left time.Duration)
 	FromImage() bool
 }
 
@@ -43,17 +43,14 @@ func (n *node) measure() {
 	}
 	kept := timestamp("mxseal_node_image_timestamp_seconds", "As of when this node can be started without etcd from its image in data_dir; 0 if it cannot.", n.cluster.Kept)
 	current := timestamp("mxseal_node_current_timestamp_seconds", "As of when this node has everything that etcd has; it grows every three seconds while etcd is heard.",
-		func() time.Time { current, _ := n.cluster.Heard(); return current })
+		func() time.Time { ago, _ := n.cluster.Heard(); return time.Now().Add(-ago) })
 	n.registry.MustRegister(n.gauges.stale, n.gauges.fromImage, kept, current)
 }
 
-// timestamp is a gauge of a time; 0 for the zero time.
+// timestamp is a gauge of a time; 0 for never.
 func timestamp(name, help string, of func() time.Time) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
-		if at := of(); !at.IsZero() {
-			return float64(at.Unix())
-		}
-		return 0
+		return float64(max(0, of().Unix()))
 	})
 }
 
@@ -113,8 +110,7 @@ func (n *node) guard(ctx context.Context) error {
 		case why == nil && silenced:
 			n.silenced.Store(false)
 			n.gauges.stale.Set(0)
-			current, until := n.cluster.Heard()
-			n.log.Info("this node answers", "current", current, "until", until, "from image", n.cluster.FromImage())
+			n.log.Info("this node answers", "from image", n.cluster.FromImage())
 		}
 		if why != nil {
 			pause = freshEvery
@@ -138,25 +134,23 @@ func (n *node) ready() (remark string, err error) {
 	if err := n.dns.Ready(); err != nil {
 		return "", err
 	}
-	return n.remark(time.Now()), nil
+	return n.remark(), nil
 }
 
-// lateAfter is for how long a node may not hear what etcd has before it says so. When etcd is there it does every three seconds, and each
-// attempt may take eight.
+// lateAfter is for how long a node may not hear what etcd has before it says so. When etcd is there it does every three seconds; one that
+// failed may take eight.
 const lateAfter = 15 * time.Second
 
 // remark says what is not as it should be with a node that answers as it should.
-func (n *node) remark(now time.Time) string {
+func (n *node) remark() string {
 	if n.cluster == nil {
 		return ""
 	}
-	current, until := n.cluster.Heard()
-	left := until.Sub(now).Round(time.Second)
-	switch late := now.Sub(current); {
+	switch ago, left := n.cluster.Heard(); {
 	case n.cluster.FromImage():
-		return fmt.Sprintf("started without etcd, from the image in data_dir: takes no changes, and answers for another %s", left)
-	case late > lateAfter:
-		return fmt.Sprintf("not all that etcd has was heard for %s: this node answers for another %s", late.Round(time.Second), left)
+		return fmt.Sprintf("started without etcd, from the image in data_dir: takes no changes, and answers for another %s", left.Round(time.Second))
+	case ago > lateAfter:
+		return fmt.Sprintf("not all that etcd has was heard for %s: this node answers for another %s", ago.Round(time.Second), left.Round(time.Second))
 	}
 	return ""
 }

@@ -66,8 +66,8 @@ func openNode(ctx context.Context, cfg conf.Config, log *slog.Logger) (store.Eng
 	if refused != nil {
 		return nil, errors.Join(err, refused)
 	}
-	current, until := booted.Heard()
-	log.Warn("this node is started from its image", "current", current, "until", until, "error", err)
+	ago, left := booted.Heard()
+	log.Warn("this node is started from its image", "heard ago", ago, "for another", left, "error", err)
 	return booted, nil
 }
 
@@ -132,6 +132,11 @@ func etcdConfig(cfg conf.Config) (etcd.Config, error) {
 		return c, fmt.Errorf("store.etcd.password_file: %s has mode %04o: only its owner may read it", e.PasswordFile, info.Mode().Perm())
 	}
 	password, err := os.ReadFile(e.PasswordFile)
-	c.Password = strings.TrimSpace(string(password))
-	return c, err
+	if err != nil {
+		return c, fmt.Errorf("store.etcd.password_file: %w", err)
+	}
+	if c.Password = strings.TrimSpace(string(password)); c.Password == "" {
+		return c, fmt.Errorf("store.etcd.password_file: %s has no password", e.PasswordFile)
+	}
+	return c, nil
 }

@@ -78,11 +78,12 @@ func readStanding(c Config) (s standing, err error) {
 }
 
 // Heard is [Engine.Heard]. Until everything is loaded what counts is the image.
-func (b *Booted) Heard() (current, until time.Time) {
+func (b *Booted) Heard() (ago, left time.Duration) {
 	if b.loaded.Load() {
 		return b.engine.Load().Heard()
 	}
-	return b.current.Round(0), b.current.Round(0).Add(b.until)
+	ago = age(b.config.Now(), b.current)
+	return ago, max(0, b.until-ago)
 }
 
 // FromImage reports whether what the node answers is from the image.
@@ -167,7 +168,7 @@ func (b *Booted) Stale() error {
 		}
 	}
 	now := b.config.Now()
-	if age := now.Sub(b.current); age < 0 || max(age, now.Round(0).Sub(b.current.Round(0))) > b.until {
+	if now.Before(b.current) || age(now, b.current) > b.until {
 		return errSilent
 	}
 	return nil

@@ -136,7 +136,7 @@ func tlsConfig(c Config) (*tls.Config, error) {
 	}
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
-		return nil, fmt.Errorf("store.etcd.tls.cert: %w", err)
+		return nil, fmt.Errorf("store.etcd.tls.cert and key: %w", err)
 	}
 	t.Certificates = []tls.Certificate{pair}
 	return t, nil

@@ -59,6 +59,9 @@ func (w *writer) run() {
 	defer w.e.queue.End()
 	for w.e.ctx.Err() == nil {
 		w.waiting = w.e.queue.Next(w.waiting, maxWaiting, w.e.ctx.Done())
+		if w.e.ctx.Err() != nil {
+			return // nothing was sent, and so says the end of the queue
+		}
 		var b *batch
 		b, w.waiting = w.e.gather(w.waiting)
 		w.commit(b)
@@ -416,10 +419,7 @@ func (e *Engine) leave() {
 // probe waits until etcd answers again.
 func (e *Engine) probe() {
 	for e.away.Load() {
-		ctx, cancel := context.WithTimeout(e.ctx, callTime)
-		_, err := e.client.Get(ctx, e.config.metaKey())
-		cancel()
-		if err == nil {
+		if e.answers(callTime) {
 			e.away.Store(false)
 			return
 		}
@@ -429,4 +429,12 @@ func (e *Engine) probe() {
 			return
 		}
 	}
+}
+
+// answers reports whether etcd answers a question within some time.
+func (e *Engine) answers(within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(e.ctx, within)
+	defer cancel()
+	_, err := e.client.Get(ctx, e.config.metaKey())
+	return err == nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	largeTime  = 30 * time.Second // that it may take to prepare a large commit, while nobody else commits
+	largeTime  = 30 * time.Second // that it may take to wait for other large commits and prepare one, while nobody else commits
 	largeLease = 15               // seconds; how long nobody commits when the node is gone that prepares one
 	// largeRenew is how long the lease is not renewed. It leaves time for a transaction that takes as long as it may, and for the renewal.
 	largeRenew = (largeLease-1)*time.Second - callTime - keepTime
@@ -71,13 +71,13 @@ func (w *writer) divide(b *batch) (revision uint64, err error) {
 // begin returns the revision at which the commit was made, though not written out. What is not prepared in time is given up.
 func (w *writer) begin(b *batch, within time.Duration) (revision uint64, err error) {
 	tx := b.requests[0].Tx
-	d, err := w.e.occupy(w.e.ctx)
+	ctx, cancel := context.WithTimeout(w.e.ctx, within)
+	defer cancel()
+	d, err := w.e.occupy(ctx)
 	if err != nil {
 		return 0, failed(err)
 	}
 	defer w.e.abandon(d.lease) // nothing is on it any more if the commit was made
-	ctx, cancel := context.WithTimeout(w.e.ctx, within)
-	defer cancel()
 	if err := d.fill(ctx, tx.Writes); err != nil {
 		return 0, failed(err)
 	}

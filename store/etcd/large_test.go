@@ -330,6 +330,9 @@ func leaseOfLarge(t *testing.T, c *Cluster) func() (left int64, is bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if lease.TTL < 0 { // it has just ended
+			return 0, false
+		}
 		return lease.TTL, true
 	}
 }

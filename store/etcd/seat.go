@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,7 @@ type claim struct {
 
 const (
 	renewEvery = 3 * time.Second
+	renewTime  = time.Second            // for etcd to answer at all, when it has not taken a renewal
 	tellPause  = 100 * time.Millisecond // at least, between two reports of a node
 	leaseSlack = 10 * time.Second       // the lease outlasts the time for which the node answers without it
 )
@@ -59,7 +61,7 @@ var (
 var (
 	errSilent = errors.New("what etcd has was not all heard for longer than store.etcd.stale_after")
 	errBehind = errors.New("what was committed while this node was not there has not all arrived yet")
-	errTaken  = errors.New("another process has the name of this node (store.etcd.node)")
+	errTaken  = errors.New("another process has the name of this node (store.etcd.node); when that is mended, restart this one")
 )
 
 // Join makes this process the node that Config names, in place of an earlier one. It says what it has heard until Close.
@@ -89,8 +91,7 @@ func (e *Engine) Stale() error {
 	switch now := e.config.Now(); {
 	case lost != nil:
 		return *lost
-	// By both clocks: one stands still while the machine sleeps, the other may be set.
-	case current == nil || max(now.Sub(*current), now.Round(0).Sub(current.Round(0))) > e.config.StaleAfter:
+	case current == nil || age(now, *current) > e.config.StaleAfter:
 		return errSilent
 	case e.seat.applied.Load() < e.seat.owed.Load():
 		return errBehind
@@ -98,12 +99,17 @@ func (e *Engine) Stale() error {
 	return nil
 }
 
-// Heard returns as of when this node has everything, and until when it may answer without hearing more; zero times if it never had.
-func (e *Engine) Heard() (current, until time.Time) {
-	if at := e.seat.current.Load(); at != nil {
-		return at.Round(0), at.Round(0).Add(e.config.StaleAfter)
+// age is how long ago something was, by both clocks: one stands still while the machine sleeps, the other may be set.
+func age(now, at time.Time) time.Duration { return max(now.Sub(at), now.Round(0).Sub(at.Round(0))) }
+
+// Heard returns how long ago this node had everything, and for how long it may answer without hearing more. If it never had, that is 0.
+func (e *Engine) Heard() (ago, left time.Duration) {
+	at := e.seat.current.Load()
+	if at == nil {
+		return math.MaxInt64, 0
 	}
-	return current, until
+	ago = age(e.config.Now(), *at)
+	return ago, max(0, e.config.StaleAfter-ago)
 }
 
 // give gives the seat up for good.
@@ -189,14 +195,14 @@ func (s *seat) renew() {
 	if errors.Is(err, store.ErrGap) || errors.Is(err, errRaised) { // so said etcd
 		err = nil
 	}
-	_, until := s.e.Heard()
+	ago, left := s.e.Heard()
 	switch {
 	case err != nil && !s.silent:
-		s.e.config.Log.Error("this node could not tell etcd that it is alive, and goes on with what it has", "until", until, "error", err)
+		s.e.config.Log.Error("this node could not tell etcd that it is alive, and goes on with what it has", "heard ago", ago, "for another", left, "error", err)
 	case err == nil && s.silent:
 		s.e.config.Log.Info("etcd was told again that this node is alive")
 	}
-	if s.silent = err != nil; s.silent {
+	if s.silent = err != nil; s.silent && !s.e.answers(renewTime) {
 		s.e.leave()
 	}
 }
