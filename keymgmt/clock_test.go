@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,6 +315,19 @@ func TestNothingIsSettledBeforeItIsWritten(t *testing.T) {
 		b.manager.Tick(t.Context())
 		if (nodes.settled > before) != c.settles {
 			t.Errorf("look %d: settled %t", what, nodes.settled > before)
+		}
+	}
+}
+
+// Who leads tells people to forget a node only if it knows of one.
+func TestNobodyIsForgottenWhoWasNotAsked(t *testing.T) {
+	for who, advised := range map[string]bool{"": false, "ns2": true} {
+		b := newBench(t, nil)
+		b.restart(b.store, func() (time.Duration, string) { return time.Hour, who })
+		b.tick(0)
+		why := b.manager.holding
+		if why == nil || strings.Contains(why.Error(), "node forget") != advised || !strings.Contains(why.Error(), who) {
+			t.Errorf("%q: %v", who, why)
 		}
 	}
 }

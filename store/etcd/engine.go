@@ -27,7 +27,7 @@ type Engine struct {
 	ctx    context.Context // ends at Close
 	close  context.CancelFunc
 	tasks  sync.WaitGroup                     // besides the writer
-	away   atomic.Bool                        // etcd did not answer the last call of the writer
+	away   atomic.Bool                        // etcd does not answer: commits are refused
 	rewind atomic.Pointer[context.CancelFunc] // ends the present watch
 	gap    atomic.Pointer[error]              // etcd has gone back, and no watch has ended with that yet
 	seat   seat

@@ -25,7 +25,7 @@ type seat struct {
 	claim    claim // as it was written last
 	lease    clientv3.LeaseID
 	key      int64         // revision of the key as it was written last
-	silent   bool          // etcd was not heard when that was tried last
+	silent   bool          // the last attempt to renew it has failed
 	advanced chan struct{} // there may be something to tell
 
 	progress progress                  // of what this node has

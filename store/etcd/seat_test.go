@@ -187,12 +187,18 @@ func TestStale(t *testing.T) {
 	create(t, c)
 	clock := &fakeClock{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	a := join(t, c, "a", clock.Now)
+	if ago, left := open(t, c, "b").Heard(); ago < 72*time.Hour || left != 0 {
+		t.Errorf("who has no seat heard everything %s ago, and answers for %s", ago, left)
+	}
 	watch(t, a)
 	await(t, "it answers", fresh(a))
 	c.Members[0].Signal(syscall.SIGSTOP)
 	clock.Pass(72 * time.Hour)
 	if err := a.Stale(); err != nil {
 		t.Error(err)
+	}
+	if ago, left := a.Heard(); ago != 72*time.Hour || left != 0 {
+		t.Errorf("it heard everything %s ago, and answers for %s", ago, left)
 	}
 	clock.Pass(time.Second)
 	if !staleFor(a, "stale_after")() {
