@@ -83,7 +83,7 @@ func readHistory(in *json.Decoder, end string, all map[int64]*revision) error {
 // Keys of etcd, see package store/etcd.
 const (
 	leaderKey = "/mxseal/leader"
-	authorKey = "/mxseal/last" // is the node that has made a transaction
+	authorKey = "/mxseal/record/last" // begins with the node that has made a transaction
 	chainKeys = "/mxseal/record/chains/"
 )
 
@@ -110,7 +110,7 @@ func stepsByNode(all map[int64]*revision) (steps map[string]int, terms int, err 
 			if !strings.HasPrefix(key, chainKeys) || r.created[key] { // whoever makes a zone makes its first keys
 				continue
 			}
-			author := r.puts[authorKey]
+			author, _, _ := strings.Cut(r.puts[authorKey], " ")
 			if steps[author]++; author != leads {
 				return nil, 0, fmt.Errorf("revision %d: %q has written %s while %q led", n, author, key, leads)
 			}

@@ -29,6 +29,7 @@ type member interface {
 	Kept() time.Time
 	Heard() (ago, left time.Duration)
 	FromImage() bool
+	Mismatches() uint64
 }
 
 // clusterGauges say how a node stands in its cluster.
@@ -44,7 +45,10 @@ func (n *node) measure() {
 	kept := timestamp("mxseal_node_image_timestamp_seconds", "As of when this node can be started without etcd from its image in data_dir; 0 if it cannot.", n.cluster.Kept)
 	current := timestamp("mxseal_node_current_timestamp_seconds", "As of when this node has everything that etcd has; it grows every three seconds while etcd is heard.",
 		func() time.Time { ago, _ := n.cluster.Heard(); return time.Now().Add(-ago) })
-	n.registry.MustRegister(n.gauges.stale, n.gauges.fromImage, kept, current)
+	mismatches := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "mxseal_node_mismatches_total",
+		Help: "Times that this node was found to have something else than etcd, or than another node; it then loads everything again."},
+		func() float64 { return float64(n.cluster.Mismatches()) })
+	n.registry.MustRegister(n.gauges.stale, n.gauges.fromImage, kept, current, mismatches)
 }
 
 // timestamp is a gauge of a time; 0 for never.

@@ -26,7 +26,7 @@ type line struct {
 func (e *Engine) Backup(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	lines, n := json.NewEncoder(out), 0
-	_, err := e.load(e.ctx, func(r store.Record) error {
+	_, _, err := e.load(e.ctx, func(r store.Record) error {
 		n++
 		return lines.Encode(line{Kind: r.Kind, ID: r.ID, Revision: r.Revision, Value: r.Value, Format: r.Format})
 	})

@@ -189,6 +189,14 @@ func (b *Booted) Settled() {
 	}
 }
 
+// Mismatches is [Engine.Mismatches].
+func (b *Booted) Mismatches() uint64 {
+	if e := b.engine.Load(); e != nil {
+		return e.Mismatches()
+	}
+	return 0
+}
+
 // Kept is [Engine.Kept].
 func (b *Booted) Kept() time.Time {
 	if e := b.engine.Load(); e != nil {

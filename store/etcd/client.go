@@ -155,13 +155,15 @@ func (c Config) metaKey() string    { return c.Prefix + "/meta" }
 func (c Config) records() string    { return c.Prefix + "/record/" }
 func (c Config) leaderKey() string  { return c.Prefix + "/leader" }
 func (c Config) writerKey() string  { return c.Prefix + "/writer/" + c.Node }
-func (c Config) lastKey() string    { return c.Prefix + "/last" }    // is written with every commit
-func (c Config) largeKey() string   { return c.records() + "large" } // is no record's: after a kind there is a slash
 func (c Config) blocksKey() string  { return c.Prefix + "/block/" }
 func (c Config) fillingKey() string { return c.Prefix + "/filling" }
 func (c Config) heardKey() string   { return c.Prefix + "/heard" }
 func (c Config) nodesKey() string   { return c.Prefix + "/node/" }
 func (c Config) nodeKey() string    { return c.nodesKey() + c.Node }
+
+// Whoever watches the records hears of these two keys besides, which are no records: after a kind there is a slash.
+func (c Config) lastKey() string  { return c.records() + "last" } // is written with every commit
+func (c Config) largeKey() string { return c.records() + "large" }
 
 // Exists reports whether there is a database.
 func Exists(ctx context.Context, c Config) (bool, error) {

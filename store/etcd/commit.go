@@ -194,7 +194,7 @@ var errRepeat = errors.New("again")
 func (w *writer) try(b *batch) (revision uint64, err error) {
 	large := w.e.config.largeKey()
 	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(large), "=", 0)}
-	then := []clientv3.Op{clientv3.OpPut(w.e.config.lastKey(), w.e.config.Node)}
+	then := []clientv3.Op{w.e.sign()}
 	looks := []clientv3.Op{clientv3.OpGet(large)}
 	seen := map[string]bool{}
 	for i, r := range b.requests {

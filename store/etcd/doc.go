@@ -3,6 +3,7 @@
 //
 //	PREFIX/meta               layout of the keys and id of the database, written once
 //	PREFIX/record/KIND/ID     a record: one octet of format, then the value
+//	PREFIX/record/last        is written with every commit
 //	PREFIX/record/large       the large commit that is under way
 //	PREFIX/block/N            what it writes
 //	PREFIX/writer/NODE        the number of the last transaction of a node
@@ -30,6 +31,10 @@
 // A node that was killed has its seat still, and the leader relies on what it said there. So it can be started again without etcd, for as
 // long as it might have gone on, but not with less than it said. It has an image: all records, followed by every commit since, which is
 // durable before the seat says it; and another file, which says when the node was current, and is gone before the seat is given back.
+//
+// An etcd that was restored from a copy has another history than a node that runs on. That is found by the revisions: no answer may be
+// older than what the node has, and with each commit etcd says which one was the last before it. For what these do not show there is a
+// digest of all records, which every node keeps up with every commit, and tells at its seat: see digest.go.
 //
 // The seat says, too, which format of records the node knows, and keeps the database from getting a newer one: see format.go.
 package etcd

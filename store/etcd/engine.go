@@ -21,19 +21,21 @@ import (
 
 // Engine implements [store.Engine].
 type Engine struct {
-	config Config
-	client *clientv3.Client
-	queue  *store.Queue
-	ctx    context.Context // ends at Close
-	close  context.CancelFunc
-	tasks  sync.WaitGroup                     // besides the writer
-	away   atomic.Bool                        // etcd does not answer: commits are refused
-	rewind atomic.Pointer[context.CancelFunc] // ends the present watch
-	gap    atomic.Pointer[error]              // etcd has gone back, and no watch has ended with that yet
-	seat   seat
-	heard  heard
-	keeper keeper
-	clocks clocks
+	config     Config
+	client     *clientv3.Client
+	queue      *store.Queue
+	ctx        context.Context // ends at Close
+	close      context.CancelFunc
+	tasks      sync.WaitGroup                     // besides the writer
+	away       atomic.Bool                        // etcd does not answer: commits are refused
+	rewind     atomic.Pointer[context.CancelFunc] // ends the present watch
+	gap        atomic.Pointer[error]              // why everything is to be loaded again, and no watch has ended with that yet
+	trail      trail
+	mismatches atomic.Uint64
+	seat       seat
+	heard      heard
+	keeper     keeper
+	clocks     clocks
 }
 
 // Open opens the database in a cluster that can be reached. The errors wrap those of this package.
@@ -76,26 +78,35 @@ const pageSize = 20000
 // Load implements store.Engine. What it visits is the image of this node, too.
 func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
 	w := e.keeper.begin()
-	if w == nil {
-		return e.load(ctx, yield)
-	}
-	revision, err = e.load(ctx, func(r store.Record) error {
-		w.record(r)
+	revision, last, err := e.load(ctx, func(r store.Record) error {
+		if w != nil {
+			w.record(r)
+		}
 		return yield(r)
 	})
-	if err != nil {
+	switch {
+	case err == nil && w != nil:
+		e.keeper.adopt(w, revision)
+	case w != nil:
 		_ = w.discard()
-		return 0, err
 	}
-	e.keeper.adopt(w, revision)
-	return revision, nil
+	if err == nil {
+		e.trail.load(last, revision)
+	}
+	return revision, err
 }
 
-func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
+// load returns the revision that the records are of, and the last commit before it.
+func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revision uint64, last point, err error) {
 	at, err := e.complete(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("etcd: load: %w", err)
+		return 0, last, fmt.Errorf("etcd: load: %w", err)
 	}
+	commit, err := e.page(ctx, e.config.lastKey(), []clientv3.OpOption{clientv3.WithRev(at)})
+	if err != nil {
+		return 0, last, fmt.Errorf("etcd: load: %w", err)
+	}
+	last.link = linkOf(commit.Kvs...)
 	from, end := e.config.records(), clientv3.GetPrefixRangeEnd(e.config.records())
 	for size := int64(pageSize); ; {
 		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(size), clientv3.WithRev(at)}
@@ -105,22 +116,23 @@ func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revi
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("etcd: load %s: %w", from, err)
+			return 0, last, fmt.Errorf("etcd: load %s: %w", from, err)
 		}
 		for _, kv := range page.Kvs {
-			if string(kv.Key) == e.config.largeKey() { // nothing of that is committed
+			if key := string(kv.Key); key == e.config.lastKey() || key == e.config.largeKey() { // nothing of that is committed
 				continue
 			}
 			r, err := e.record(kv)
 			if err != nil {
-				return 0, err
+				return 0, last, err
 			}
 			if err := yield(r); err != nil {
-				return 0, err
+				return 0, last, err
 			}
+			last.digest += digestOf(kv)
 		}
 		if !page.More {
-			return uint64(at), nil
+			return uint64(at), last, nil
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
@@ -137,10 +149,7 @@ func (e *Engine) Newest(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("etcd: %w: %w", err, zone.ErrUnavailable)
 	}
-	for _, kv := range last.Kvs {
-		return uint64(kv.ModRevision), nil
-	}
-	return 0, nil
+	return linkOf(last.Kvs...).revision, nil
 }
 
 func (e *Engine) page(ctx context.Context, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
@@ -187,6 +196,8 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
+	e.trail.begin(after, e.config.Now())
+	e.seat.doubted.Store(false)
 	e.seat.advance(after)
 	for said := ""; ; {
 		why, err := e.follow(ctx, &after, apply)
@@ -218,7 +229,7 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 	}
 	f := feed{e: e}
 	// In fragments: what has gathered while this node was away may be more than fits into a message.
-	events := e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithFragment(), clientv3.WithRev(int64(*after)+1))
+	events := e.client.Watch(ctx, e.config.records(), clientv3.WithPrefix(), clientv3.WithPrevKV(), clientv3.WithFragment(), clientv3.WithRev(int64(*after)+1))
 	for more := true; more; {
 		var r clientv3.WatchResponse
 		select {
@@ -240,10 +251,14 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 			return nil, err
 		}
 		for _, c := range commits {
-			e.keeper.add(c)
-			if err := apply(c); err != nil {
+			if err := e.follows(c); err != nil {
 				return nil, err
 			}
+			e.keeper.add(c.Commit)
+			if err := apply(c.Commit); err != nil {
+				return nil, err
+			}
+			e.trail.add(c)
 			*after = c.Revision
 			e.seat.advance(c.Revision)
 		}
@@ -259,9 +274,15 @@ func (e *Engine) bridge(ctx context.Context, after *uint64, compacted int64) err
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	response, err := e.client.Txn(ctx).Then(clientv3.OpGet(e.config.lastKey()), clientv3.OpGet(e.config.largeKey())).Commit()
-	if err == nil && revisionOf(response.Responses[0]) <= *after && revisionOf(response.Responses[1]) == 0 {
-		*after = uint64(response.Header.Revision)
-		return nil
+	if err == nil && revisionOf(response.Responses[1]) == 0 {
+		had, known := e.trail.at(*after)
+		switch last := linkOf(response.Responses[0].GetResponseRange().Kvs...); {
+		case known && last == had.link:
+			*after = uint64(response.Header.Revision)
+			return nil
+		case known && last.revision <= had.revision:
+			return e.astray(otherLast(had.link, last))
+		}
 	}
 	return fmt.Errorf("after revision %d: etcd has no history before %d: %w", *after, compacted, store.ErrGap)
 }
@@ -270,12 +291,8 @@ func (e *Engine) bridge(ctx context.Context, after *uint64, compacted int64) err
 // goes on from there with commits that this node would not notice. What was heard since may well be newer than the answer.
 func (e *Engine) look(header *etcdserverpb.ResponseHeader, have uint64) error {
 	if uint64(header.GetRevision()) < have {
-		gap := fmt.Errorf("etcd has gone back from revision %d to %d: %w", have, header.GetRevision(), store.ErrGap)
-		e.seat.applied.Store(0)
-		e.gap.Store(&gap)
-		if rewind := e.rewind.Load(); rewind != nil {
-			(*rewind)()
-		}
+		gap := e.astray(fmt.Errorf("etcd has gone back from revision %d to %d: %w", have, header.GetRevision(), store.ErrGap))
+		e.part(gap)
 		return gap
 	}
 	return nil

@@ -84,3 +84,10 @@ func (e *Engine) Written(ctx context.Context, begun uint64) (uint64, error) {
 
 // GoneBack has the engine find that etcd has gone back, as by the answer to any call.
 func (e *Engine) GoneBack() error { return e.look(&etcdserverpb.ResponseHeader{Revision: 1}, 2) }
+
+// Differ has a node take itself for one that has missed something.
+func (e *Engine) Differ() {
+	e.trail.mu.Lock()
+	defer e.trail.mu.Unlock()
+	e.trail.points[len(e.trail.points)-1].digest++
+}

@@ -13,15 +13,23 @@ import (
 // feed puts the events of one watch together to commits. etcd tells events in order, and those of one revision at once.
 type feed struct {
 	e    *Engine
-	held *store.Commit    // what was heard of a large commit that is not all there yet
+	held *arrival         // what was heard of a large commit that is not all there yet
 	late <-chan time.Time // somebody should have gone on with it by then
+}
+
+// arrival is a commit as it is heard of.
+type arrival struct {
+	store.Commit
+	link     link
+	previous link // that of the commit before it
+	change   digest
 }
 
 // helpAfter is how long a node hears nothing of a large commit before it helps: who made it may be gone.
 const helpAfter = 2 * time.Second
 
 // take returns the commits that are complete now.
-func (f *feed) take(events []*clientv3.Event) (all []store.Commit, err error) {
+func (f *feed) take(events []*clientv3.Event) (all []arrival, err error) {
 	for len(events) > 0 {
 		n := 1
 		for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
@@ -44,11 +52,19 @@ func (f *feed) take(events []*clientv3.Event) (all []store.Commit, err error) {
 }
 
 // group returns what was written at one revision, and the event of the key of large commits, if there is one.
-func (e *Engine) group(events []*clientv3.Event) (c store.Commit, marker *clientv3.Event, err error) {
+func (e *Engine) group(events []*clientv3.Event) (c arrival, marker *clientv3.Event, err error) {
 	c.Revision = uint64(events[0].Kv.ModRevision)
+	c.link.revision = c.Revision
 	for _, event := range events {
-		if string(event.Kv.Key) == e.config.largeKey() {
+		switch string(event.Kv.Key) {
+		case e.config.largeKey():
 			marker = event
+			continue
+		case e.config.lastKey():
+			c.link = linkOf(event.Kv)
+			if event.PrevKv != nil {
+				c.previous = linkOf(event.PrevKv)
+			}
 			continue
 		}
 		w := store.Write{}
@@ -62,13 +78,18 @@ func (e *Engine) group(events []*clientv3.Event) (c store.Commit, marker *client
 		if err != nil {
 			return c, nil, err
 		}
+		change, err := changeBy(event)
+		if err != nil {
+			return c, nil, err
+		}
 		c.Writes = append(c.Writes, w)
+		c.change += change
 	}
 	return c, marker, nil
 }
 
 // join reports whether a commit is complete. One that ends a large commit becomes all of that.
-func (f *feed) join(c *store.Commit, marker *clientv3.Event) (complete bool, err error) {
+func (f *feed) join(c *arrival, marker *clientv3.Event) (complete bool, err error) {
 	ends := marker != nil && marker.Type == clientv3.EventTypeDelete
 	if marker != nil && !ends {
 		l, err := readLarge(marker.Kv.Value)
@@ -80,16 +101,18 @@ func (f *feed) join(c *store.Commit, marker *clientv3.Event) (complete bool, err
 		case f.held == nil && !l.begins():
 			return false, fmt.Errorf("revision %d is in the middle of a large commit: %w", c.Revision, store.ErrGap)
 		case f.held == nil:
-			f.held = &store.Commit{}
+			f.held = &arrival{}
 		}
 	}
 	if f.held == nil {
 		return !ends, nil
 	}
 	f.held.Writes = append(f.held.Writes, c.Writes...)
+	f.held.change += c.change
 	f.late = time.After(helpAfter)
 	if ends {
-		c.Writes, f.held, f.late = f.held.Writes, nil, nil
+		c.Writes, c.change = f.held.Writes, f.held.change
+		f.held, f.late = nil, nil
 	}
 	return ends, nil
 }

@@ -67,7 +67,7 @@ func (e *Engine) raise(ctx context.Context, token uint64, r roster) {
 		clientv3.Compare(clientv3.ModRevision(e.config.nodesKey()).WithPrefix(), "<", r.revision+1),
 	).Then(
 		clientv3.OpPut(e.config.formatKey(), seal(store.WriteFormat(next, 0))),
-		clientv3.OpPut(e.config.lastKey(), e.config.Node),
+		e.sign(),
 	).Commit()
 	if err == nil && response.Succeeded {
 		e.config.Log.Info("every node knows a newer format of records: from now on it is written", "format", next)

@@ -131,7 +131,7 @@ func (e *Engine) listen(term store.Term) {
 		if err != nil {
 			continue // nothing was heard
 		}
-		e.heard.note(now, r.nodes, r.last)
+		e.heard.note(now, r.nodes, r.last.revision)
 		e.raise(e.ctx, term.Token, r)
 		if at := e.heard.unwritten(); !at.IsZero() {
 			e.writeHeard(term.Token, at)
@@ -151,15 +151,16 @@ func (e *Engine) writeHeard(token uint64, at time.Time) {
 type seated struct {
 	store.Node
 	lease clientv3.LeaseID
+	told  claim
 }
 
 // roster is all nodes that may answer, at one revision.
 type roster struct {
 	nodes          []seated
 	revision       int64
-	last           uint64 // revision of the last commit
-	format         uint8  // of the database
-	formatRevision int64  // of the record of that; 0: there is none
+	last           link  // the last commit
+	format         uint8 // of the database
+	formatRevision int64 // of the record of that; 0: there is none
 }
 
 func (e *Engine) nodes(ctx context.Context) (r roster, err error) {
@@ -170,7 +171,7 @@ func (e *Engine) nodes(ctx context.Context) (r roster, err error) {
 	if err != nil {
 		return r, fmt.Errorf("etcd: %w", err)
 	}
-	r.revision, r.last = response.Header.Revision, revisionOf(response.Responses[1])
+	r.revision, r.last = response.Header.Revision, linkOf(response.Responses[1].GetResponseRange().Kvs...)
 	if r.format, r.formatRevision, err = formatOf(response.Responses[3].GetResponseRange().Kvs); err != nil {
 		return r, fmt.Errorf("etcd: %w", err)
 	}
@@ -185,10 +186,10 @@ func (e *Engine) nodes(ctx context.Context) (r roster, err error) {
 		}
 		name := strings.TrimPrefix(string(kv.Key), e.config.nodesKey())
 		node := store.Node{Name: name, Version: c.Version, Format: max(1, c.Format), Since: c.Since, Revision: c.Revision, Leads: name == leads}
-		if c.Revision != 0 && c.Revision >= r.last {
+		if c.Revision != 0 && c.Revision >= r.last.revision {
 			node.Revision = uint64(response.Header.Revision) // between the two nothing was committed
 		}
-		r.nodes = append(r.nodes, seated{node, clientv3.LeaseID(kv.Lease)})
+		r.nodes = append(r.nodes, seated{node, clientv3.LeaseID(kv.Lease), c})
 	}
 	return r, nil
 }

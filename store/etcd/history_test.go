@@ -54,10 +54,11 @@ func TestACompactionInAQuietTime(t *testing.T) {
 	c := startCluster(t, 1)
 	create(t, c)
 	e := open(t, c, "a")
-	last, err := e.Commit(t.Context(), put("a", "1", 0))
+	_, err := e.Commit(t.Context(), put("a", "1", 0))
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, last := loadAt(t, e)
 	admin := c.Client()
 	var later *clientv3.PutResponse
 	for range 5 {
@@ -98,21 +99,13 @@ func TestEtcdGoesBack(t *testing.T) {
 	_, ended, _ := watching(t, e, revision)
 	await(t, "it is current", fresh(e))
 	m := c.Members[0]
-	copied := filepath.Join(t.TempDir(), "copy")
-	etcdctl(t, "--endpoints", m.Endpoint, "snapshot", "save", copied)
+	copied := m.copy(t)
 	for i := range 20 {
 		if _, err := e.Commit(t.Context(), put(fmt.Sprint("lost", i), "1", 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.Kill()
-	dir := m.argument("--data-dir")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	etcdctl(t, "snapshot", "restore", copied, "--name", "m0", "--data-dir", dir, "--initial-cluster", m.argument("--initial-cluster"),
-		"--initial-advertise-peer-urls", m.argument("--initial-advertise-peer-urls"))
-	m.Run()
+	m.restore(t, copied)
 	select {
 	case err := <-ended:
 		if !errors.Is(err, store.ErrGap) {
@@ -155,6 +148,27 @@ func TestEtcdGoesBackBetweenTwoWatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the next one goes on", func() bool { return heard() == 1 })
+}
+
+// copy returns the file of a copy of what a member has.
+func (m *Member) copy(t *testing.T) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "copy")
+	etcdctl(t, "--endpoints", m.Endpoint, "snapshot", "save", file)
+	return file
+}
+
+// restore starts a member that is alone anew from a copy.
+func (m *Member) restore(t *testing.T, file string) {
+	t.Helper()
+	m.Kill()
+	dir := m.argument("--data-dir")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	etcdctl(t, "snapshot", "restore", file, "--name", "m0", "--data-dir", dir, "--initial-cluster", m.argument("--initial-cluster"),
+		"--initial-advertise-peer-urls", m.argument("--initial-advertise-peer-urls"))
+	m.Run()
 }
 
 func (m *Member) argument(name string) string { return m.args[slices.Index(m.args, name)+1] }

@@ -273,6 +273,18 @@ func (k *keeper) withdraw() error {
 	return k.remove()
 }
 
+// distrust has this node not start from its image until it has written down again that it is current.
+func (k *keeper) distrust() {
+	k.noting.Lock()
+	defer k.noting.Unlock()
+	if k.e.config.Dir == "" {
+		return
+	}
+	if err := k.remove(); err != nil {
+		k.e.config.Log.Error("this node may be started from an image that is wrong", "error", err)
+	}
+}
+
 // note writes down when this node was current, if it was. What had been committed by then was applied, so it is in the image by now.
 func (k *keeper) note() {
 	at, now := k.e.seat.current.Load(), k.e.config.Now()
@@ -285,7 +297,7 @@ func (k *keeper) note() {
 	k.mu.Unlock()
 	k.noting.Lock()
 	defer k.noting.Unlock()
-	if !whole || k.withdrawn {
+	if !whole || k.withdrawn || k.e.seat.doubted.Load() {
 		return
 	}
 	text, err := json.Marshal(standing{imageHead: imageHead{imageFormat, k.e.config.Prefix, k.e.config.Node}, Revision: revision, Current: at.UTC(),

@@ -128,7 +128,7 @@ func (e *Engine) advance(l large) []clientv3.Op {
 		return []clientv3.Op{clientv3.OpPut(e.config.largeKey(), l.String())}
 	}
 	return []clientv3.Op{clientv3.OpDelete(e.config.largeKey()), clientv3.OpDelete(e.config.blocksKey(), clientv3.WithPrefix()),
-		clientv3.OpPut(e.config.lastKey(), e.config.Node)}
+		e.sign()}
 }
 
 // advanceOps is the largest number of those.

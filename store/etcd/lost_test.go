@@ -24,7 +24,7 @@ func openAtCable(t *testing.T, c *Cluster) (*etcd.Engine, *cable.Cable) {
 	}
 	t.Cleanup(line.Close)
 	cfg := config(c, t, "a")
-	cfg.Endpoints = []string{"http://" + line.Addr}
+	cfg.Endpoints, cfg.StaleAfter = []string{"http://" + line.Addr}, 72*time.Hour
 	e, err := etcd.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -21,15 +21,17 @@ import (
 // Config.StaleAfter. The others rely on what it says for as long as the key is there; a node that could not renew the lease for as
 // long must answer no more.
 type seat struct {
-	e        *Engine
-	claim    claim // as it was written last
-	lease    clientv3.LeaseID
-	key      int64         // revision of the key as it was written last
-	silent   bool          // the last attempt to renew it has failed
-	advanced chan struct{} // there may be something to tell
+	e          *Engine
+	claim      claim // as it was written last
+	lease      clientv3.LeaseID
+	key        int64 // revision of the key as it was written last
+	silent     bool  // the last attempt to renew it has failed
+	comparison comparison
+	advanced   chan struct{} // there may be something to tell
 
 	progress progress                  // of what this node has
 	applied  atomic.Uint64             // has everything up to here
+	doubted  atomic.Bool               // it may have something else: everything is being loaded again
 	owed     atomic.Uint64             // what was there already when the seat was taken
 	current  atomic.Pointer[time.Time] // the seat was ours then, and what had been committed is all here; nil: never
 	lost     atomic.Pointer[error]     // why this process will not have the seat any more
@@ -41,7 +43,8 @@ type claim struct {
 	Version  string    `json:"version"`
 	Format   uint8     `json:"format,omitempty"` // the newest that it knows; without it 1
 	Since    time.Time `json:"since"`
-	Revision uint64    `json:"revision"` // it has everything up to here; 0: it is loading
+	Revision uint64    `json:"revision"`         // it has everything up to here; 0: it is loading
+	Digest   string    `json:"digest,omitempty"` // of its records there; not always known
 }
 
 const (
@@ -134,7 +137,22 @@ func (s *seat) wake() {
 }
 
 // has is what the others may be told that this node has: that it would have, too, if it were started from its image now.
-func (s *seat) has() uint64 { return min(s.applied.Load(), s.e.keeper.kept.Load()) }
+func (s *seat) has() uint64 {
+	if s.doubted.Load() {
+		return 0
+	}
+	return min(s.applied.Load(), s.e.keeper.kept.Load())
+}
+
+// say returns what there is to tell now.
+func (s *seat) say() claim {
+	c := s.claim
+	c.Revision, c.Digest = s.has(), ""
+	if p, known := s.e.trail.at(c.Revision); known && c.Revision != 0 {
+		c.Digest = p.digest.String()
+	}
+	return c
+}
 
 // leave gives the seat back if etcd can be reached. If not, the others count on this node all the same, and it may come back from its image.
 func (s *seat) leave() {
@@ -202,7 +220,10 @@ func (s *seat) renew() {
 	case err == nil && s.silent:
 		s.e.config.Log.Info("etcd was told again that this node is alive")
 	}
-	if s.silent = err != nil; s.silent && !s.e.answers(renewTime) {
+	switch s.silent = err != nil; {
+	case !s.silent:
+		s.compare()
+	case !s.e.answers(renewTime):
 		s.e.leave()
 	}
 }
@@ -244,9 +265,7 @@ func (s *seat) take(ctx context.Context, replace bool) error {
 	if err != nil {
 		return err
 	}
-	claim := s.claim
-	claim.Revision = s.has()
-	key := s.e.config.nodeKey()
+	claim, key := s.say(), s.e.config.nodeKey()
 	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.e.config.formatKey()), "=", format)}
 	if !replace {
 		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
@@ -297,8 +316,7 @@ func (s *seat) recognise(response *clientv3.TxnResponse) error {
 // tell makes sure that the seat is ours, tells the others what this node has, if that has changed, and returns the revision of the last
 // commit.
 func (s *seat) tell(ctx context.Context) (last uint64, err error) {
-	claim, key, have := s.claim, s.e.config.nodeKey(), s.applied.Load()
-	claim.Revision = s.has()
+	claim, key, have := s.say(), s.e.config.nodeKey(), s.applied.Load()
 	then := []clientv3.Op{clientv3.OpGet(s.e.config.lastKey())}
 	if claim != s.claim {
 		then = append(then, s.put(claim, s.lease))
