@@ -90,6 +90,22 @@ func TestEpochsOfManyHosts(t *testing.T) {
 	}
 }
 
+// When an update returns, no answer that was made before it is current any more.
+func TestAnUpdateEndsWhatWasBefore(t *testing.T) {
+	w := provisioned(t)
+	domains := make([]zone.Domain, 50)
+	for i := range domains {
+		domains[i] = zone.Domain(fmt.Sprintf("d%d.example", i))
+	}
+	for i := range 2000 {
+		mark := w.store.Mark(zone.MustParseName("mx.test."), "d49-example")
+		w.must(putTenant("many", "mx.test.", domains[:49+i%2]...))
+		if i > 0 && mark == w.store.Mark(zone.MustParseName("mx.test."), "d49-example") {
+			t.Fatalf("after %d updates", i)
+		}
+	}
+}
+
 // Whoever takes the epoch, then the state, and finds the epoch unchanged when a commit is complete, has made its answer from that.
 // Readers run against a writer; run with -race.
 func TestEpochBeforeState(t *testing.T) {

@@ -46,6 +46,7 @@ type Store struct {
 
 	mu      sync.Mutex    // guards what follows
 	arrived chan struct{} // closed and replaced at every new state
+	served  uint64        // its revision, when no answer of the state before is current any more
 	err     error         // why the feed has ended
 }
 
@@ -59,6 +60,7 @@ func Start(ctx context.Context, e Engine, o Options) (*Store, error) {
 	}
 	s.writer = w
 	s.state.Store(w.last)
+	s.served = w.last.revision
 	o.Metrics.revision.Set(float64(w.last.revision))
 	o.Metrics.writable.Set(1)
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -107,10 +109,18 @@ func (s *Store) Err() error {
 func (s *Store) follow(ctx context.Context) {
 	defer close(s.done)
 	err := s.watch(ctx)
-	for errors.Is(err, ErrGap) && ctx.Err() == nil {
-		s.o.Log.Warn("the feed has a gap; everything is loaded again", "revision", s.State().Revision(), "error", err)
-		if err = s.reload(ctx); err == nil {
-			err = s.watch(ctx)
+	for pause := time.Duration(0); errors.Is(err, ErrGap) && ctx.Err() == nil; {
+		s.o.Log.Warn("the feed has a gap; everything is loaded again", "revision", s.State().Revision(), "in", pause, "error", err)
+		if err = s.reload(ctx, pause); err != nil {
+			break
+		}
+		calm := time.After(maxReloadPause)
+		err = s.watch(ctx)
+		select {
+		case <-calm:
+			pause = 0
+		default:
+			pause = longer(pause)
 		}
 	}
 	if errors.Is(err, context.Canceled) {
@@ -144,31 +154,35 @@ func (s *Store) publish(state *State, zones []zone.Name, hosts []*zone.Host) {
 	s.o.Metrics.revision.Set(float64(state.revision))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.served = state.revision
 	close(s.arrived)
 	s.arrived = make(chan struct{})
 }
 
-// The pauses between attempts to load again.
+// The pauses between attempts to load again, and before it is done once more soon after it was.
 const (
 	reloadPause    = time.Second
 	maxReloadPause = time.Minute
 )
 
-// reload replaces the state by what the engine has, as soon as it has an answer. Until then answers go on from the last one.
-func (s *Store) reload(ctx context.Context) error {
+func longer(pause time.Duration) time.Duration { return min(max(2*pause, reloadPause), maxReloadPause) }
+
+// reload replaces the state by what the engine has, after a pause and as soon as it has an answer. Until then answers go on from the last one.
+func (s *Store) reload(ctx context.Context, pause time.Duration) error {
 	s.o.Metrics.reloads.Inc()
-	for pause := reloadPause; ; pause = min(2*pause, maxReloadPause) {
+	for {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		w, err := s.load(ctx, tolerant)
 		if err == nil {
 			s.replace(w)
 			return nil
 		}
 		s.o.Log.Warn("the state cannot be loaded again yet", "error", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		pause = longer(pause)
 	}
 }
 
@@ -231,7 +245,7 @@ func (s *Store) UpdateInTerm(ctx context.Context, term uint64, plan func(*State)
 			if err != nil {
 				return 0, err
 			}
-			return state.Revision(), nil
+			return state.Revision(), s.reach(state.Revision())
 		}
 		revision, err := s.commit(ctx, state, changes, term)
 		if !errors.Is(err, zone.ErrRetry) {
@@ -345,22 +359,22 @@ func (s *Store) commit(ctx context.Context, state *State, changes zone.Changes, 
 // reachPatience is how long a commit that is durable is waited for until it is served.
 const reachPatience = 16 * time.Second
 
-// reach waits until the state has a revision that is durable. It does not give up when the client goes away: the answer
-// would be wrong.
+// reach waits until a revision that is durable is served, also by who remembers answers. It does not give up when the client goes away: the
+// answer would be wrong.
 func (s *Store) reach(revision uint64) error {
 	late := time.NewTimer(reachPatience)
 	defer late.Stop()
 	for {
 		s.mu.Lock()
-		arrived := s.arrived
+		arrived, served := s.arrived, s.served
 		s.mu.Unlock()
-		if s.State().Revision() >= revision {
+		if served >= revision {
 			return nil
 		}
 		select {
 		case <-arrived:
 		case <-s.done:
-			if s.State().Revision() >= revision {
+			if s.State().Revision() >= revision { // nothing is published any more
 				return nil
 			}
 			return fmt.Errorf("revision %d is durable, but this node stops before it answers from it", revision)

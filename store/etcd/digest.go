@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,20 +34,20 @@ func digestOf(kv *mvccpb.KeyValue) digest {
 	return digest(d.Sum64())
 }
 
-func (d digest) String() string { return fmt.Sprintf("%016x", uint64(d)) }
+// digestWay says how a digest is made. One that is made otherwise cannot be compared.
+const digestWay = "1:"
+
+func (d digest) String() string { return fmt.Sprintf("%s%016x", digestWay, uint64(d)) }
 
 // changeBy returns by how much an event changes the digest.
-func changeBy(event *clientv3.Event) (d digest, err error) {
+func changeBy(event *clientv3.Event) (d digest) {
 	if event.Type != clientv3.EventTypeDelete {
-		d = digestOf(event.Kv)
+		d += digestOf(event.Kv)
 	}
-	switch {
-	case event.IsCreate():
-		return d, nil
-	case event.PrevKv == nil:
-		return 0, fmt.Errorf("etcd has no history any more of what was replaced at revision %d: %w", event.Kv.ModRevision, store.ErrGap)
+	if event.PrevKv != nil {
+		d -= digestOf(event.PrevKv)
 	}
-	return d - digestOf(event.PrevKv), nil
+	return d
 }
 
 // link names a commit. No two have the same, also where an etcd that was restored from a copy has given a revision to another one.
@@ -57,7 +59,9 @@ type link struct {
 // linkOf returns the link of the last commit, whose key was found. Without that there was none.
 func linkOf(found ...*mvccpb.KeyValue) (l link) {
 	for _, kv := range found {
-		l = link{uint64(kv.ModRevision), digestOf(kv)}
+		if kv != nil {
+			l = link{uint64(kv.ModRevision), digestOf(kv)}
+		}
 	}
 	return l
 }
@@ -81,7 +85,7 @@ type point struct {
 	digest digest
 }
 
-// trailLength is how many commits are known at least. What another node tells is compared some seconds later.
+// trailLength is how many of the last commits are known. What another node tells is compared some seconds later.
 const trailLength = 4096
 
 // load notes what was loaded up to a revision.
@@ -115,6 +119,9 @@ func (t *trail) add(c arrival) {
 	t.points = append(t.points, next)
 }
 
+// last returns the last commit, if anything is known.
+func (t *trail) last() (p point, known bool) { return t.at(math.MaxUint64 - 1) }
+
 // at returns the last commit up to a revision, all of whose commits this node has. It may not be known any more.
 func (t *trail) at(revision uint64) (p point, known bool) {
 	t.mu.Lock()
@@ -147,7 +154,7 @@ const (
 
 // comparison compares what this node has with what etcd and the other nodes have.
 type comparison struct {
-	others roster // as they were the last time: what they said then has arrived here by now
+	others roster // as they were the last time: by now this node should have what they said that they had
 	trust  time.Duration
 }
 
@@ -166,7 +173,7 @@ func (s *seat) compare() {
 	}
 	before := c.others
 	c.others = r
-	if c.trust = max(c.trust, trust); s.doubted.Load() || before.last.revision > have || s.e.trail.age(s.e.config.Now()) < c.trust {
+	if c.trust = max(c.trust, trust); s.suspect() || before.last.revision > have || s.e.trail.age(s.e.config.Now()) < c.trust {
 		return
 	}
 	switch agrees, err := s.e.agree(before.nodes); {
@@ -185,7 +192,7 @@ func (s *seat) compare() {
 func (e *Engine) agree(nodes []seated) (agrees bool, err error) {
 	for _, n := range nodes {
 		p, known := e.trail.at(n.told.Revision)
-		if !known || n.Name == e.config.Node || n.told.Digest == "" {
+		if !known || n.Name == e.config.Node || !strings.HasPrefix(n.told.Digest, digestWay) {
 			continue
 		}
 		if p.digest.String() != n.told.Digest {
@@ -196,9 +203,13 @@ func (e *Engine) agree(nodes []seated) (agrees bool, err error) {
 	return agrees, nil
 }
 
-// follows returns an error if a commit is not the next one after those that this node has.
+// follows returns an error if a commit is not the next one after the last that this node has.
 func (e *Engine) follows(c arrival) error {
-	if had, known := e.trail.at(c.Revision - 1); known && c.previous != had.link {
+	had, known := e.trail.last()
+	switch {
+	case c.link == link{}:
+		return fmt.Errorf("revision %d was not written by a node: %w", c.Revision, store.ErrGap)
+	case known && c.previous != had.link:
 		return e.astray(otherLast(had.link, c.previous))
 	}
 	return nil
@@ -210,7 +221,8 @@ func otherLast(mine, theirs link) error {
 
 // astray has this node not answer before it has loaded everything: what it has is not of etcd's history.
 func (e *Engine) astray(why error) error {
-	if e.seat.applied.Swap(0) != 0 {
+	e.seat.applied.Store(0)
+	if !e.seat.astray.Swap(true) {
 		e.mistrust(why)
 	}
 	return why

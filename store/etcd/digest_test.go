@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/mxseal/mxseal/store"
+	"github.com/mxseal/mxseal/store/etcd"
 	"github.com/mxseal/mxseal/zone"
 )
 
@@ -192,11 +193,18 @@ func TestEtcdGoesBackAndFurther(t *testing.T) {
 			if err := <-ended; !errors.Is(err, store.ErrGap) || e.Mismatches() != 1 {
 				t.Errorf("after %d mismatches the watch ended with %v", e.Mismatches(), err)
 			}
-			all, _ := loadAt(t, e)
+			if err := e.Stale(); err == nil || name == "by what is not ours" && !strings.Contains(err.Error(), "another history") {
+				t.Errorf("it answers: %v", err)
+			}
+			all, revision := loadAt(t, e)
 			for id := range all {
 				if strings.HasPrefix(id, "lost") {
 					t.Errorf("%s is there", id)
 				}
+			}
+			watching(t, e, revision)
+			if name == "by what is not ours" {
+				await(t, "it answers again", fresh(e))
 			}
 		})
 	}
@@ -211,5 +219,47 @@ func bump(t *testing.T, c *Cluster, revision int64) {
 			t.Fatal(err)
 		}
 		at = response.Header.Revision
+	}
+}
+
+// What etcd cannot tell the predecessor of, and what no node has written, is to be loaded. It is no other history: the node goes on
+// answering meanwhile.
+func TestCommitsWithoutPredecessor(t *testing.T) {
+	t.Parallel()
+	for name, disturb := range map[string]func(t *testing.T, c *Cluster, last int64) error{
+		"compacted": func(t *testing.T, c *Cluster, last int64) error {
+			_, err := c.Client().Compact(t.Context(), last)
+			return err
+		},
+		"by hand": func(t *testing.T, c *Cluster, _ int64) error {
+			_, err := c.Client().Put(t.Context(), config(c, t, "").Prefix+"/record/"+string(zone.KindPool)+"/x", "\x01{}")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startCluster(t, 1)
+			create(t, c)
+			e := join(t, c, "a", time.Now)
+			if _, err := e.Commit(t.Context(), put("a", "1", 0)); err != nil {
+				t.Fatal(err)
+			}
+			_, revision := loadAt(t, e)
+			last, err := e.Commit(t.Context(), put("b", "1", 0))
+			if err == nil {
+				err = disturb(t, c, int64(last))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, ended, stop := watching(t, e, revision)
+			time.AfterFunc(30*time.Second, stop)
+			if err := <-ended; !errors.Is(err, store.ErrGap) {
+				t.Errorf("the watch ended with %v", err)
+			}
+			if n, err := e.Mismatches(), e.Stale(); n > 0 || errors.Is(err, etcd.ErrAstray) {
+				t.Errorf("%d mismatches, %v", n, err)
+			}
+		})
 	}
 }

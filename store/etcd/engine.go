@@ -77,6 +77,7 @@ const pageSize = 20000
 
 // Load implements store.Engine. What it visits is the image of this node, too.
 func (e *Engine) Load(ctx context.Context, yield func(store.Record) error) (revision uint64, err error) {
+	e.gap.Store(nil) // that is mended
 	w := e.keeper.begin()
 	revision, last, err := e.load(ctx, func(r store.Record) error {
 		if w != nil {
@@ -197,7 +198,7 @@ func (e *Engine) Watch(ctx context.Context, after uint64, apply func(store.Commi
 	defer cancel()
 	defer context.AfterFunc(e.ctx, cancel)()
 	e.trail.begin(after, e.config.Now())
-	e.seat.doubted.Store(false)
+	e.seat.trust()
 	e.seat.advance(after)
 	for said := ""; ; {
 		why, err := e.follow(ctx, &after, apply)
@@ -251,6 +252,9 @@ func (e *Engine) follow(ctx context.Context, after *uint64, apply func(store.Com
 			return nil, err
 		}
 		for _, c := range commits {
+			if c.Revision <= *after { // a member that had to catch up with the others may tell again what it has told
+				continue
+			}
 			if err := e.follows(c); err != nil {
 				return nil, err
 			}
@@ -288,7 +292,7 @@ func (e *Engine) bridge(ctx context.Context, after *uint64, compacted int64) err
 }
 
 // look compares the revision of an answer with what this node had before it asked: an etcd that was restored from a copy has less, and
-// goes on from there with commits that this node would not notice. What was heard since may well be newer than the answer.
+// goes on from there. A watch finds that with the next commit, which may be late. What was heard since may well be newer than the answer.
 func (e *Engine) look(header *etcdserverpb.ResponseHeader, have uint64) error {
 	if uint64(header.GetRevision()) < have {
 		gap := e.astray(fmt.Errorf("etcd has gone back from revision %d to %d: %w", have, header.GetRevision(), store.ErrGap))

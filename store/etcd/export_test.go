@@ -91,3 +91,6 @@ func (e *Engine) Differ() {
 	defer e.trail.mu.Unlock()
 	e.trail.points[len(e.trail.points)-1].digest++
 }
+
+// ErrAstray is why a node does not answer whose history is not that of etcd.
+var ErrAstray = errAstray

@@ -20,7 +20,7 @@ type feed struct {
 // arrival is a commit as it is heard of.
 type arrival struct {
 	store.Commit
-	link     link
+	link     link // not there: it was written by what is not a node
 	previous link // that of the commit before it
 	change   digest
 }
@@ -54,17 +54,17 @@ func (f *feed) take(events []*clientv3.Event) (all []arrival, err error) {
 // group returns what was written at one revision, and the event of the key of large commits, if there is one.
 func (e *Engine) group(events []*clientv3.Event) (c arrival, marker *clientv3.Event, err error) {
 	c.Revision = uint64(events[0].Kv.ModRevision)
-	c.link.revision = c.Revision
 	for _, event := range events {
-		switch string(event.Kv.Key) {
-		case e.config.largeKey():
+		key := string(event.Kv.Key)
+		if key == e.config.largeKey() {
 			marker = event
 			continue
-		case e.config.lastKey():
-			c.link = linkOf(event.Kv)
-			if event.PrevKv != nil {
-				c.previous = linkOf(event.PrevKv)
-			}
+		}
+		if !event.IsCreate() && event.PrevKv == nil { // etcd looks it up when it sends the event, not in the transaction
+			return c, nil, fmt.Errorf("etcd has no history any more of what was replaced at revision %d: %w", c.Revision, store.ErrGap)
+		}
+		if key == e.config.lastKey() {
+			c.link, c.previous = linkOf(event.Kv), linkOf(event.PrevKv)
 			continue
 		}
 		w := store.Write{}
@@ -78,12 +78,8 @@ func (e *Engine) group(events []*clientv3.Event) (c arrival, marker *clientv3.Ev
 		if err != nil {
 			return c, nil, err
 		}
-		change, err := changeBy(event)
-		if err != nil {
-			return c, nil, err
-		}
 		c.Writes = append(c.Writes, w)
-		c.change += change
+		c.change += changeBy(event)
 	}
 	return c, marker, nil
 }

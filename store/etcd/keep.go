@@ -297,7 +297,7 @@ func (k *keeper) note() {
 	k.mu.Unlock()
 	k.noting.Lock()
 	defer k.noting.Unlock()
-	if !whole || k.withdrawn || k.e.seat.doubted.Load() {
+	if !whole || k.withdrawn || k.e.seat.suspect() {
 		return
 	}
 	text, err := json.Marshal(standing{imageHead: imageHead{imageFormat, k.e.config.Prefix, k.e.config.Node}, Revision: revision, Current: at.UTC(),

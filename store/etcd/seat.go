@@ -31,7 +31,8 @@ type seat struct {
 
 	progress progress                  // of what this node has
 	applied  atomic.Uint64             // has everything up to here
-	doubted  atomic.Bool               // it may have something else: everything is being loaded again
+	doubted  atomic.Bool               // another node has something else: everything is being loaded again
+	astray   atomic.Bool               // etcd has another history: the same, and until then this node must not answer
 	owed     atomic.Uint64             // what was there already when the seat was taken
 	current  atomic.Pointer[time.Time] // the seat was ours then, and what had been committed is all here; nil: never
 	lost     atomic.Pointer[error]     // why this process will not have the seat any more
@@ -64,6 +65,7 @@ var (
 var (
 	errSilent = errors.New("what etcd has was not all heard for longer than store.etcd.stale_after")
 	errBehind = errors.New("what was committed while this node was not there has not all arrived yet")
+	errAstray = errors.New("etcd has another history than this node, which loads everything again")
 	errTaken  = errors.New("another process has the name of this node (store.etcd.node); when that is mended, restart this one")
 )
 
@@ -94,6 +96,8 @@ func (e *Engine) Stale() error {
 	switch now := e.config.Now(); {
 	case lost != nil:
 		return *lost
+	case e.seat.astray.Load():
+		return errAstray
 	case current == nil || age(now, *current) > e.config.StaleAfter:
 		return errSilent
 	case e.seat.applied.Load() < e.seat.owed.Load():
@@ -138,10 +142,19 @@ func (s *seat) wake() {
 
 // has is what the others may be told that this node has: that it would have, too, if it were started from its image now.
 func (s *seat) has() uint64 {
-	if s.doubted.Load() {
+	if s.suspect() {
 		return 0
 	}
 	return min(s.applied.Load(), s.e.keeper.kept.Load())
+}
+
+// suspect reports whether this node may not have what it should have.
+func (s *seat) suspect() bool { return s.doubted.Load() || s.astray.Load() }
+
+// trust ends that: everything was loaded.
+func (s *seat) trust() {
+	s.doubted.Store(false)
+	s.astray.Store(false)
 }
 
 // say returns what there is to tell now.
