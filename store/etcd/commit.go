@@ -35,8 +35,11 @@ func (e *Engine) Commit(ctx context.Context, tx store.Tx) (uint64, error) {
 	if err := tx.Check(); err != nil {
 		return 0, err
 	}
-	if e.away.Load() {
+	switch {
+	case e.away.Load():
 		return 0, errAway
+	case e.seat.astray.Load(): // what it was planned on is of another history, and may have the same revisions
+		return 0, fmt.Errorf("%w: %w", errAstray, zone.ErrUnavailable)
 	}
 	return e.queue.Commit(ctx, tx)
 }

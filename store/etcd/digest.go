@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -120,18 +120,13 @@ func (t *trail) add(c arrival) {
 }
 
 // last returns the last commit, if anything is known.
-func (t *trail) last() (p point, known bool) { return t.at(math.MaxUint64 - 1) }
+func (t *trail) last() (p point, known bool) { return t.at(math.MaxUint64) }
 
 // at returns the last commit up to a revision, all of whose commits this node has. It may not be known any more.
 func (t *trail) at(revision uint64) (p point, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(t.points, revision+1, func(p point, r uint64) int {
-		if p.revision < r {
-			return -1
-		}
-		return 1
-	})
+	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].revision > revision })
 	if i == 0 {
 		return p, false
 	}

@@ -196,6 +196,9 @@ func TestEtcdGoesBackAndFurther(t *testing.T) {
 			if err := e.Stale(); err == nil || name == "by what is not ours" && !strings.Contains(err.Error(), "another history") {
 				t.Errorf("it answers: %v", err)
 			}
+			if _, err := e.Commit(t.Context(), put("planned on what is lost", "1", 0)); !errors.Is(err, zone.ErrUnavailable) {
+				t.Errorf("it takes a commit: %v", err)
+			}
 			all, revision := loadAt(t, e)
 			for id := range all {
 				if strings.HasPrefix(id, "lost") {

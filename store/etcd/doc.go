@@ -32,8 +32,8 @@
 // long as it might have gone on, but not with less than it said. It has an image: all records, followed by every commit since, which is
 // durable before the seat says it; and another file, which says when the node was current, and is gone before the seat is given back.
 //
-// An etcd that was restored from a copy has another history than a node that runs on. That is found by the revisions: no answer may be
-// older than what the node has, and with each commit etcd says which one was the last before it. For what these do not show there is a
+// An etcd that was restored from a copy has another history than a node that runs on. That is found by the commits: with each etcd says
+// which one was the last before it, and that must be the one that the node has applied last. For what these do not show there is a
 // digest of all records, which every node keeps up with every commit, and tells at its seat: see digest.go.
 //
 // The seat says, too, which format of records the node knows, and keeps the database from getting a newer one: see format.go.

@@ -120,7 +120,7 @@ func (e *Engine) load(ctx context.Context, yield func(store.Record) error) (revi
 			return 0, last, fmt.Errorf("etcd: load %s: %w", from, err)
 		}
 		for _, kv := range page.Kvs {
-			if key := string(kv.Key); key == e.config.lastKey() || key == e.config.largeKey() { // nothing of that is committed
+			if key := string(kv.Key); key == e.config.lastKey() || key == e.config.largeKey() { // no records
 				continue
 			}
 			r, err := e.record(kv)

@@ -144,9 +144,10 @@ func TestEtcdGoesBackBetweenTwoWatches(t *testing.T) {
 		}
 	}
 	heard, _, _ := watching(t, e, revision)
-	if _, err := e.Commit(t.Context(), put("after", "1", 0)); err != nil {
-		t.Fatal(err)
-	}
+	await(t, "it takes commits again", func() bool {
+		_, err := e.Commit(t.Context(), put("after", "1", 0))
+		return err == nil
+	})
 	await(t, "the next one goes on", func() bool { return heard() == 1 })
 }
 
