@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -18,20 +19,33 @@ type opener = func(z *zone.Zone, records []*keymgmt.KeyRecord, chain *keymgmt.Ch
 // loader builds the first state from the records of an engine, in one transaction on a database that nobody sees yet. Records
 // are decoded beside each other, and inserted in their order.
 type loader struct {
-	o      Options
-	how    strictness
-	format uint8 // of the database, as far as is known
-	db     *memdb.MemDB
-	batch  []Record
-	queue  chan decoding // in the order of the records
-	done   chan struct{} // closed when all that was queued is inserted, or one could not be
-	err    error         // why not; to be read when done is closed
+	o       Options
+	how     strictness
+	format  uint8 // of the database, as far as is known
+	db      *memdb.MemDB
+	batch   *batch
+	batches sync.Pool     // of those that are decoded
+	queue   chan decoding // in the order of the records
+	done    chan struct{} // closed when all that was queued is inserted, or one could not be
+	err     error         // why not; to be read when done is closed
 }
 
 const (
-	loadBatch = 512
-	loadAhead = 64 // batches
+	loadBatch  = 512       // records
+	loadOctets = 128 << 10 // of their values; a larger one is alone
+	loadAhead  = 64        // batches
 )
+
+// batch is records that are decoded together, and the memory of their values. Both are used again.
+type batch struct {
+	records []Record
+	values  []byte
+}
+
+func newBatch() any { return &batch{make([]Record, 0, loadBatch), make([]byte, 0, loadOctets)} }
+
+// take makes an empty batch the present one.
+func (l *loader) take() { l.batch, _ = l.batches.Get().(*batch) }
 
 // decoding is a batch on its way.
 type decoding chan decoded
@@ -56,7 +70,8 @@ const (
 )
 
 func newLoader(o Options, how strictness) *loader {
-	l := &loader{o: o, how: how, format: 1, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
+	l := &loader{o: o, how: how, format: 1, batches: sync.Pool{New: newBatch}, queue: make(chan decoding, loadAhead), done: make(chan struct{})}
+	l.take()
 	go func() {
 		defer close(l.done)
 		if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
@@ -87,23 +102,34 @@ func (l *loader) insert() error {
 
 // add takes a record. An error may be about one that was added before.
 func (l *loader) add(r Record) error {
-	if r.Kind == KindFormat {
+	switch r.Kind {
+	case KindFormat:
 		l.format = max(1, r.Format)
-	}
-	if l.batch == nil {
-		l.batch = make([]Record, 0, loadBatch)
-	}
-	if l.batch = append(l.batch, r); len(l.batch) < loadBatch {
+	case zone.KindOwner: // a third of all records, and there is nothing to decode
 		return nil
 	}
-	return l.send()
+	if n := len(l.batch.records); n == loadBatch || n > 0 && len(l.batch.values)+len(r.Value) > cap(l.batch.values) {
+		if err := l.send(); err != nil {
+			return err
+		}
+	}
+	b := l.batch
+	start := len(b.values)
+	b.values = append(b.values, r.Value...) // stays where it is, unless this is the first one
+	r.Value = b.values[start:]
+	b.records = append(b.records, r)
+	return nil
 }
 
 // send has the batch decoded.
 func (l *loader) send() error {
-	batch, next := l.batch, make(decoding, 1)
-	l.batch = nil
-	go func() { next <- decodeAll(batch) }()
+	full, next := l.batch, make(decoding, 1)
+	l.take()
+	go func() {
+		next <- decodeAll(full.records)
+		full.records, full.values = full.records[:0], full.values[:0]
+		l.batches.Put(full)
+	}()
 	select {
 	case l.queue <- next:
 		return nil
@@ -112,9 +138,9 @@ func (l *loader) send() error {
 	}
 }
 
-func decodeAll(batch []Record) (d decoded) {
-	d.rows = make([]loaded, 0, len(batch))
-	for _, r := range batch {
+func decodeAll(records []Record) (d decoded) {
+	d.rows = make([]loaded, 0, len(records))
+	for _, r := range records {
 		row, err := decode(r)
 		if err != nil {
 			return decoded{err: err}

@@ -53,7 +53,7 @@ func decode(r Record) (zone.Row, error) {
 		p := &zone.Pool{}
 		row, revision = p, &p.Revision
 	case zone.KindTenant:
-		t := &zone.Tenant{}
+		t := &zone.Tenant{Domains: make([]zone.Domain, 0, 1)} // most have one, and the decoder would make room for ten
 		row, revision = t, &t.Revision
 	case zone.KindHost:
 		h := &zone.Host{}
@@ -78,8 +78,8 @@ func decode(r Record) (zone.Row, error) {
 		return nil, fmt.Errorf("record %q of kind %q: %w", r.ID, r.Kind, err)
 	}
 	*revision = r.Revision
-	if t, is := row.(*zone.Tenant); is {
-		t.Domains = append([]zone.Domain(nil), t.Domains...) // the decoder leaves room for ten
+	if t, is := row.(*zone.Tenant); is && len(t.Domains) < cap(t.Domains) {
+		t.Domains = append([]zone.Domain(nil), t.Domains...)
 	}
 	if row.Ref().ID != r.ID {
 		return nil, fmt.Errorf("record %q of kind %q has the row of %q", r.ID, r.Kind, row.Ref().ID)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -28,6 +29,7 @@ func InOrder(records func(yield func(Record) error) error, write func(Record) er
 		}
 		row, err := decode(r)
 		if h, is := row.(*zone.Host); err == nil && is {
+			r.Value = bytes.Clone(r.Value)
 			hosts = append(hosts, host{h.Owner, r})
 		}
 		return err

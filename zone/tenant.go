@@ -29,9 +29,9 @@ type Tenant struct {
 	DANE        bool     `json:"dane"`
 	Smarthost   bool     `json:"smarthost,omitempty"`
 	State       State    `json:"state"`
-	Domains     []Domain `json:"domains,omitempty"` // sorted; what the tenant owns now
-	Withdrawn   Forget   `json:"withdrawn"`         // of all that was ever withdrawn from the tenant; zero if nothing was
-	Revision    uint64   `json:"-"`                 // of the last write, 0 before the first
+	Domains     []Domain `json:"domains,omitempty"`  // sorted; what the tenant owns now
+	Withdrawn   Forget   `json:"withdrawn,omitzero"` // of all that was ever withdrawn from the tenant; zero if nothing was
+	Revision    uint64   `json:"-"`                  // of the last write, 0 before the first
 }
 
 // Forget bounds how long answers that were given before a withdrawal can still have effect.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -177,6 +176,7 @@ func (n *node) load(ctx context.Context) (term store.Term, err error) {
 	}
 	m := store.NewMetrics()
 	n.registry.MustRegister(m.Collectors()...)
+	defer collectRarely()()
 	s, err := store.Start(ctx, n.engine, store.Options{Open: n.vault.Open, Log: n.log, Metrics: m})
 	if err != nil {
 		return term, fmt.Errorf("load the database: %w", err)
@@ -197,7 +197,6 @@ func (n *node) load(ctx context.Context) (term store.Term, err error) {
 		n.keys.CatchUp(ctx)
 	}
 	n.state.Store(s)
-	go debug.FreeOSMemory() // what was read and decoded is half of the memory by now, and will not be needed again
 	return term, nil
 }
 

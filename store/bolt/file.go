@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,6 +123,7 @@ func (f *filling) add(r store.Record) error {
 	if err := (store.Tx{Writes: []store.Write{{Kind: r.Kind, ID: r.ID, Value: r.Value, Format: r.Format}}}).Check(); err != nil {
 		return err
 	}
+	r.Value = bytes.Clone(r.Value)
 	if f.records = append(f.records, r); len(f.records) < fillBatch {
 		return nil
 	}
@@ -345,16 +346,12 @@ func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	return m, nil
 }
 
-// loadRoom is how many octets of values have their memory in common. Who keeps one keeps all.
-const loadRoom = 64 << 10
-
 func loadBucket(ctx context.Context, tx *bbolt.Tx, kind zone.Kind, want int, newest uint64, yield func(store.Record) error) error {
 	bucket := tx.Bucket([]byte(kind))
 	if bucket == nil {
 		return fmt.Errorf("%w: bucket %q is missing", ErrCorrupt, kind)
 	}
 	n := 0
-	var room []byte // for the values of many records: each memory of its own takes longer
 	err := bucket.ForEach(func(k, b []byte) error {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -366,11 +363,7 @@ func loadBucket(ctx context.Context, tx *bbolt.Tx, kind zone.Kind, want int, new
 		if err != nil {
 			return fmt.Errorf("record %q in bucket %q: %w", k, kind, err)
 		}
-		if len(value) > cap(room)-len(room) {
-			room = make([]byte, 0, max(loadRoom, len(value)))
-		}
-		room = append(room, value...)
-		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: slices.Clip(room[len(room)-len(value):]), Format: format})
+		return yield(store.Record{Kind: kind, ID: string(k), Revision: revision, Value: value, Format: format})
 	})
 	if err == nil && n != want {
 		err = fmt.Errorf("%w: bucket %q has %d records, not %d", ErrCorrupt, kind, n, want)

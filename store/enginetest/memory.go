@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -86,9 +87,11 @@ func (m *Memory) Load(_ context.Context, yield func(store.Record) error) (uint64
 	}
 	slices.SortFunc(all, func(a, b store.Record) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) })
 	for _, r := range all {
+		r.Value = bytes.Clone(r.Value)
 		if err := yield(r); err != nil {
 			return 0, err
 		}
+		clear(r.Value) // who keeps it has nothing
 	}
 	return uint64(len(m.log)), nil
 }

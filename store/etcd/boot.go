@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,7 +111,6 @@ func (b *Booted) Load(ctx context.Context, yield func(store.Record) error) (uint
 		if err := store.CheckRecord(b.config.known(), r.Format); err != nil {
 			return fmt.Errorf("%w: record %q of kind %q: %w", ErrImage, r.ID, r.Kind, err)
 		}
-		r.Value = bytes.Clone(r.Value)
 		return yield(r)
 	})
 	return im.revision, errors.Join(err, im.close())
