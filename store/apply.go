@@ -74,7 +74,9 @@ func newLoader(o Options, how strictness) *loader {
 	l.take()
 	go func() {
 		defer close(l.done)
-		if l.db, l.err = memdb.NewMemDB(schema()); l.err == nil {
+		db, err := memdb.NewMemDB(schema())
+		if l.err = err; err == nil {
+			l.db = db.Snapshot() // unlike the first one, does not keep account of what it would have to tell watchers: there are none
 			l.err = l.insert()
 		}
 	}()
@@ -396,12 +398,12 @@ func (t *touched) note(row zone.Row) {
 
 // atOnce is how many hosts may change in a commit before their zones are taken to have changed: the epoch of a zone is raised for all its
 // names at once, those of labels one after the other, and meanwhile the answers are in part those of before.
-const atOnce = 64
+const atOnce = 256
 
 // concerned names the zones and hosts whose answers may differ between two states. What a zone says of itself its
 // enclosing zones say too, at the zone cut. A host is made from its tenant's row.
 func (t *touched) concerned(before, after *State) (zones []zone.Name, hosts []*zone.Host) {
-	hosts = t.hostsIn(before, after)
+	hosts = t.hostsIn(after)
 	many := map[zone.Name]bool{}
 	if len(hosts) > atOnce {
 		for _, h := range hosts {
@@ -421,16 +423,15 @@ func (t *touched) concerned(before, after *State) (zones []zone.Name, hosts []*z
 	return slices.Compact(zones), hosts
 }
 
-// hostsIn returns the hosts whose answers may differ, each once.
-func (t *touched) hostsIn(before, after *State) []*zone.Host {
+// hostsIn returns the hosts whose answers may differ, each once. One that is not written itself, but whose tenant is, has the same row
+// before and after.
+func (t *touched) hostsIn(after *State) []*zone.Host {
 	hosts := t.hosts
-	for _, state := range []*State{before, after} {
-		for _, tenant := range t.tenants {
-			for _, owner := range tenant.Owners() {
-				for _, h := range state.HostsOf(owner) {
-					if h.Tenant == tenant.ID {
-						hosts = append(hosts, h)
-					}
+	for _, tenant := range t.tenants {
+		for _, owner := range tenant.Owners() {
+			for _, h := range after.HostsOf(owner) {
+				if h.Tenant == tenant.ID {
+					hosts = append(hosts, h)
 				}
 			}
 		}

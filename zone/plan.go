@@ -66,9 +66,12 @@ func (p SignaturePolicy) replayedFor() time.Duration {
 
 // HostOf returns the host of an owner, nil if it never got one. After a zone was deleted an owner may have
 // several; the one that is held, else the one last written, in a zone that exists, is meant.
-func HostOf(v View, o Owner) *Host {
+func HostOf(v View, o Owner) *Host { return currentHost(v, v.HostsOf(o)) }
+
+// currentHost is HostOf among all hosts of an owner.
+func currentHost(v View, hosts []*Host) *Host {
 	var best *Host
-	for _, h := range v.HostsOf(o) {
+	for _, h := range hosts {
 		if v.Zone(h.Zone) == nil {
 			continue
 		}

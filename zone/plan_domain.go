@@ -25,7 +25,7 @@ func PlanPutDomain(v View, tenant string, d Domain, dane bool, ifMatch *uint64) 
 	t = old.clone()
 	t.Domains = sortedDomains(append(t.Domains, d))
 	p := newPlacement(v, t)
-	h, err := p.claim("domain", DomainOwner(d), dane)
+	h, err := p.claim("domain", DomainOwner(d), v.HostsOf(DomainOwner(d)), dane)
 	if err != nil {
 		return Changes{}, nil, nil, err
 	}

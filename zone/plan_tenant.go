@@ -258,9 +258,10 @@ func (p *placement) exchangeHosts(old *Tenant, now time.Time) error {
 			field = "domains[" + strconv.Itoa(i) + "]"
 		}
 		// The switch of a domain is not in the request: a tenant that comes back finds its domains as it left them.
-		h := HostOf(p.v, o)
+		hosts := p.v.HostsOf(o)
+		h := currentHost(p.v, hosts)
 		dane := h == nil || h.Tenant != p.t.ID || h.DANE
-		if _, err := p.claim(field, o, dane); err != nil {
+		if _, err := p.claim(field, o, hosts, dane); err != nil {
 			return err
 		}
 	}
@@ -279,11 +280,11 @@ func ownerSet(all, without []Owner) map[Owner]bool {
 	return set
 }
 
-// claim gives the tenant the host of an owner: the one it had, or a new one in the tenant's zone.
-func (p *placement) claim(field string, o Owner, dane bool) (*Host, error) {
-	h := HostOf(p.v, o)
+// claim gives the tenant the host of an owner, who has got some before: the present one, or a new one in the tenant's zone.
+func (p *placement) claim(field string, o Owner, hosts []*Host, dane bool) (*Host, error) {
+	h := currentHost(p.v, hosts)
 	if h == nil {
-		return p.place(field, o, dane)
+		return p.place(field, o, hosts, dane)
 	}
 	if by := holder(p.v, h); by != nil && by.ID != p.t.ID {
 		return nil, refuse(ErrConflict, field, "%s belongs to tenant %q", o, by.ID)
@@ -298,15 +299,15 @@ func (p *placement) claim(field string, o Owner, dane bool) (*Host, error) {
 	if p.reserved(z, h.Label) { // the zone was deleted and created again
 		return nil, refuse(ErrConflict, field, "the host of %s, %s, belongs to a name server or a zone now", o, h.Name())
 	}
-	p.leaveOthers(o, h)
+	p.leaveOthers(hosts, h)
 	taken := *h
 	taken.Tenant, taken.DANE, taken.Released = p.t.ID, dane, nil
 	p.c.Puts = append(p.c.Puts, &taken)
 	return &taken, nil
 }
 
-// place makes a new host in the tenant's zone.
-func (p *placement) place(field string, o Owner, dane bool) (*Host, error) {
+// place makes a new host in the tenant's zone for an owner, who has got others before.
+func (p *placement) place(field string, o Owner, others []*Host, dane bool) (*Host, error) {
 	z, err := p.c.openZone(p.v, "zone", p.t.Zone)
 	if err != nil {
 		return nil, err
@@ -318,14 +319,14 @@ func (p *placement) place(field string, o Owner, dane bool) (*Host, error) {
 	p.fresh[label] = o
 	h := &Host{Owner: o, Zone: z.Name, Label: label, Tenant: p.t.ID, DANE: dane}
 	p.c.Puts = append(p.c.Puts, h)
-	p.c.Claims = append(p.c.Claims, Claim{Owner: o, Host: h, Previous: p.leaveOthers(o, h)})
+	p.c.Claims = append(p.c.Claims, Claim{Owner: o, Host: h, Previous: p.leaveOthers(others, h)})
 	return h, nil
 }
 
 // leaveOthers makes sure that nobody holds another host of an owner than h, and that nobody takes one meanwhile.
 // The others are in zones that are gone, or were once. It returns one of them, nil if there is none.
-func (p *placement) leaveOthers(o Owner, h *Host) (other *Host) {
-	for _, had := range p.v.HostsOf(o) {
+func (p *placement) leaveOthers(hosts []*Host, h *Host) (other *Host) {
+	for _, had := range hosts {
 		if had.Zone == h.Zone && had.Label == h.Label {
 			continue
 		}

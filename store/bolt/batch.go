@@ -12,9 +12,15 @@ import (
 
 // batch applies transactions within one of bbolt's.
 type batch struct {
-	tx   *bbolt.Tx
-	meta meta
+	tx      *bbolt.Tx
+	meta    meta
+	commits []store.Commit // what has been written
 }
+
+// maxTogether is how many writes transactions that are written together may have in one commit, which costs those who watch hardly more than
+// that of one alone: none depends on another, since nobody has seen what the other writes. It stays below what a commit may
+// have without all answers of a zone being made anew.
+const maxTogether = 64
 
 func newBatch(tx *bbolt.Tx, m meta) *batch {
 	b := &batch{tx: tx, meta: m}
@@ -42,26 +48,36 @@ func (b *batch) revision(kind zone.Kind, id string) (uint64, error) {
 	return revision, nil
 }
 
-// apply checks the preconditions of a transaction, then writes it. After any error but zone.ErrRetry the batch is not to
-// be committed.
-func (b *batch) apply(tx store.Tx) (store.Commit, error) {
+// apply checks the preconditions of a transaction, then writes it. It returns the revision of the commit. After any error but zone.ErrRetry
+// the batch is not to be committed.
+func (b *batch) apply(tx store.Tx) (revision uint64, err error) {
 	for _, w := range tx.Writes {
 		if err := b.expect(zone.Ref{Kind: w.Kind, ID: w.ID, Revision: w.Expect}); err != nil {
-			return store.Commit{}, err
+			return 0, err
 		}
 	}
 	for _, ref := range tx.Requires {
 		if err := b.expect(ref); err != nil {
-			return store.Commit{}, err
+			return 0, err
 		}
 	}
-	b.meta.Revision++
+	c := b.commit(len(tx.Writes))
 	for _, w := range tx.Writes {
 		if err := b.put(w); err != nil {
-			return store.Commit{}, fmt.Errorf("write %q to bucket %q: %w", w.ID, w.Kind, err)
+			return 0, fmt.Errorf("write %q to bucket %q: %w", w.ID, w.Kind, err)
 		}
 	}
-	return store.Commit{Revision: b.meta.Revision, Writes: tx.Writes}, nil
+	c.Writes = append(c.Writes, tx.Writes...)
+	return c.Revision, nil
+}
+
+// commit returns the one that takes some more writes.
+func (b *batch) commit(writes int) *store.Commit {
+	if n := len(b.commits); n == 0 || len(b.commits[n-1].Writes)+writes > maxTogether {
+		b.meta.Revision++
+		b.commits = append(b.commits, store.Commit{Revision: b.meta.Revision})
+	}
+	return &b.commits[len(b.commits)-1]
 }
 
 func (b *batch) expect(ref zone.Ref) error {

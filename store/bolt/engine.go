@@ -18,7 +18,7 @@ import (
 
 const (
 	maxBatch = 512  // transactions that share one write to the disk
-	maxTail  = 1024 // commits that a watcher may be behind
+	maxTail  = 1024 // commits that a watcher may be behind, at least
 )
 
 // Engine implements [store.Engine].
@@ -194,18 +194,12 @@ func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit
 	defer tx.Rollback() // does nothing after a commit
 	b := newBatch(tx, m)
 	for i, r := range all {
-		commit, err := b.apply(r.Tx)
-		switch {
-		case errors.Is(err, zone.ErrRetry):
-			results[i].err = err
-		case err != nil:
+		results[i].revision, results[i].err = b.apply(r.Tx)
+		if err := results[i].err; err != nil && !errors.Is(err, zone.ErrRetry) {
 			return fail(err)
-		default:
-			results[i].revision = commit.Revision
-			commits = append(commits, commit)
 		}
 	}
-	if len(commits) == 0 {
+	if len(b.commits) == 0 {
 		return nil, results, m, nil
 	}
 	if err := b.finish(); err != nil {
@@ -214,7 +208,7 @@ func (e *Engine) writeBatch(m meta, all []store.Request) (commits []store.Commit
 	if err := tx.Commit(); err != nil {
 		return fail(fmt.Errorf("%w: %w", zone.ErrUncertain, err))
 	}
-	return commits, results, b.meta, nil
+	return b.commits, results, b.meta, nil
 }
 
 // publish hands commits to the watchers.
@@ -226,8 +220,8 @@ func (e *Engine) publish(commits []store.Commit, err error) {
 	}
 	e.tail = append(e.tail, commits...)
 	e.newest += uint64(len(commits))
-	if extra := len(e.tail) - maxTail; extra > 0 {
-		e.tail = append([]store.Commit(nil), e.tail[extra:]...)
+	if len(e.tail) > 2*maxTail { // not each time: it is copied, since watchers have parts of it
+		e.tail = append(make([]store.Commit, 0, 3*maxTail), e.tail[len(e.tail)-maxTail:]...)
 	}
 	close(e.news)
 	e.news = make(chan struct{})
