@@ -398,7 +398,7 @@ func (t *touched) note(row zone.Row) {
 
 // atOnce is how many hosts may change in a commit before their zones are taken to have changed: the epoch of a zone is raised for all its
 // names at once, those of labels one after the other, and meanwhile the answers are in part those of before.
-const atOnce = 256
+const atOnce = 1024
 
 // concerned names the zones and hosts whose answers may differ between two states. What a zone says of itself its
 // enclosing zones say too, at the zone cut. A host is made from its tenant's row.

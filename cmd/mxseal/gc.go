@@ -2,15 +2,18 @@ package main
 
 import "runtime/debug"
 
-// loadGC is the heap's growth between two garbage collections while the database is read, in percent of what is in use.
-const loadGC = 400
+// The heap's growth between two garbage collections, in percent of what is in use.
+const (
+	defaultGC = 100
+	loadGC    = 400 // while the database is read
+)
 
 // collectRarely has the garbage collected less often, until the function that it returns is called. While the database is read hardly
 // anything becomes garbage, and to look at all of it again at each doubling is a quarter of the time. A memory limit counts nevertheless, and
-// so does a setting (GOGC) that collects even less.
+// an operator's own GOGC stays.
 func collectRarely() (stop func()) {
 	before := debug.SetGCPercent(loadGC)
-	if before < 0 || before > loadGC {
+	if before != defaultGC {
 		debug.SetGCPercent(before)
 	}
 	return func() {

@@ -3,6 +3,7 @@ package bolt
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -15,12 +16,17 @@ type batch struct {
 	tx      *bbolt.Tx
 	meta    meta
 	commits []store.Commit // what has been written
+
+	octets    int               // of the last commit
+	concerned map[zone.Ref]bool // records, without revision, that the last commit writes (true) or relies on
 }
 
-// maxTogether is how many writes transactions that are written together may have in one commit, which costs those who watch hardly more than
-// that of one alone: none depends on another, since nobody has seen what the other writes. It stays below what a commit may
-// have without all answers of a zone being made anew.
-const maxTogether = 64
+// Transactions that are written together and have no record in common may be one commit, which costs those who watch hardly more than that
+// of one alone. It stays small: the last commits are kept in memory, and who is in one waits for all of it.
+const (
+	maxTogether       = 32       // writes
+	maxOctetsTogether = 32 << 10 // of ids and values
+)
 
 func newBatch(tx *bbolt.Tx, m meta) *batch {
 	b := &batch{tx: tx, meta: m}
@@ -61,7 +67,7 @@ func (b *batch) apply(tx store.Tx) (revision uint64, err error) {
 			return 0, err
 		}
 	}
-	c := b.commit(len(tx.Writes))
+	c := b.commit(tx)
 	for _, w := range tx.Writes {
 		if err := b.put(w); err != nil {
 			return 0, fmt.Errorf("write %q to bucket %q: %w", w.ID, w.Kind, err)
@@ -71,13 +77,39 @@ func (b *batch) apply(tx store.Tx) (revision uint64, err error) {
 	return c.Revision, nil
 }
 
-// commit returns the one that takes some more writes.
-func (b *batch) commit(writes int) *store.Commit {
-	if n := len(b.commits); n == 0 || len(b.commits[n-1].Writes)+writes > maxTogether {
+// commit returns the one that a transaction becomes a part of.
+func (b *batch) commit(tx store.Tx) *store.Commit {
+	octets := 0
+	for _, w := range tx.Writes {
+		octets += len(w.ID) + len(w.Value)
+	}
+	if !b.joins(tx, octets) {
 		b.meta.Revision++
 		b.commits = append(b.commits, store.Commit{Revision: b.meta.Revision})
+		b.octets, b.concerned = 0, map[zone.Ref]bool{}
+	}
+	b.octets += octets
+	for _, ref := range tx.Requires {
+		b.concerned[zone.Ref{Kind: ref.Kind, ID: ref.ID}] = false
+	}
+	for _, w := range tx.Writes {
+		b.concerned[zone.Ref{Kind: w.Kind, ID: w.ID}] = true
 	}
 	return &b.commits[len(b.commits)-1]
+}
+
+// joins reports whether a transaction may be a part of the last commit.
+func (b *batch) joins(tx store.Tx, octets int) bool {
+	n := len(b.commits)
+	if n == 0 || len(b.commits[n-1].Writes)+len(tx.Writes) > maxTogether || b.octets+octets > maxOctetsTogether {
+		return false
+	}
+	for _, w := range tx.Writes {
+		if _, is := b.concerned[zone.Ref{Kind: w.Kind, ID: w.ID}]; is {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(tx.Requires, func(ref zone.Ref) bool { return b.concerned[zone.Ref{Kind: ref.Kind, ID: ref.ID}] })
 }
 
 func (b *batch) expect(ref zone.Ref) error {

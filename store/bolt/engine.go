@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	maxBatch = 512  // transactions that share one write to the disk
-	maxTail  = 1024 // commits that a watcher may be behind, at least
+	maxBatch = 512 // transactions that share one write to the disk
+	maxTail  = 512 // commits that a watcher may be behind, at least: those of a batch
 )
 
 // Engine implements [store.Engine].

@@ -195,7 +195,11 @@ func (m *Memory) Lead(context.Context) (store.Term, error) {
 // Backup implements store.Engine: a JSON array of records.
 func (m *Memory) Backup(w io.Writer) error {
 	var all []store.Record
-	if _, err := m.Load(context.Background(), func(r store.Record) error { all = append(all, r); return nil }); err != nil {
+	if _, err := m.Load(context.Background(), func(r store.Record) error {
+		r.Value = bytes.Clone(r.Value)
+		all = append(all, r)
+		return nil
+	}); err != nil {
 		return err
 	}
 	return json.NewEncoder(w).Encode(all)
