@@ -133,8 +133,8 @@ type Portioned interface {
 // safe for concurrent use.
 type Engine interface {
 	// Load visits all records as they are at one revision, which it returns: the records of a kind in the order of
-	// their ids. Damage is an error, never a record left out, and so is a format that this version does not know, here and in Watch. A record's value is there until
-	// yield returns, which copies what it keeps.
+	// their ids. Damage is an error, never a record left out, and so is a format that this version does not know, here and in Watch. A record's
+	// value is there until yield returns, which copies what it keeps.
 	Load(ctx context.Context, yield func(Record) error) (revision uint64, err error)
 	// Watch calls apply with every commit after a revision, in order and without gaps, until ctx is done, apply fails or
 	// the engine ends; it returns why. If commits are missing the error is ErrGap and apply was not called past the gap.

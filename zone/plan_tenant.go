@@ -280,7 +280,7 @@ func ownerSet(all, without []Owner) map[Owner]bool {
 	return set
 }
 
-// claim gives the tenant the host of an owner, who has got some before: the present one, or a new one in the tenant's zone.
+// claim gives the tenant the host of an owner: of all that the owner ever got the present one, or else a new one in the tenant's zone.
 func (p *placement) claim(field string, o Owner, hosts []*Host, dane bool) (*Host, error) {
 	h := currentHost(p.v, hosts)
 	if h == nil {
@@ -306,7 +306,7 @@ func (p *placement) claim(field string, o Owner, hosts []*Host, dane bool) (*Hos
 	return &taken, nil
 }
 
-// place makes a new host in the tenant's zone for an owner, who has got others before.
+// place makes a new host in the tenant's zone for an owner, besides all others that the owner ever got.
 func (p *placement) place(field string, o Owner, others []*Host, dane bool) (*Host, error) {
 	z, err := p.c.openZone(p.v, "zone", p.t.Zone)
 	if err != nil {

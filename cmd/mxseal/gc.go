@@ -9,7 +9,7 @@ const (
 )
 
 // collectRarely has the garbage collected less often, until the function that it returns is called. While the database is read hardly
-// anything becomes garbage, and to look at all of it again at each doubling is a quarter of the time. A memory limit counts nevertheless, and
+// anything becomes garbage, and to look at all of it again at each doubling takes a fifth of the time. A memory limit counts nevertheless, and
 // an operator's own GOGC stays.
 func collectRarely() (stop func()) {
 	before := debug.SetGCPercent(loadGC)
